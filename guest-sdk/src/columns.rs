@@ -1,0 +1,428 @@
+//! The answer to a selection: JSON columns, read as typed rows without building a tree.
+//!
+//! The text is `[[a, b, …], [x, y, …]]`: one array per field, all of the same length. To read rows,
+//! one cursor runs along each column; a value is parsed where its cursor stands, straight into the
+//! caller's type.
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
+
+use crate::StoreError;
+use crate::json::without_position;
+
+/// What [`Store::columns`](crate::Store::columns) answers.
+///
+/// Read it as rows, which may borrow their strings from it:
+///
+/// ```no_run
+/// use std::borrow::Cow;
+/// use haptic_guest::{Error, Store};
+/// use serde::Deserialize;
+///
+/// #[derive(Deserialize)]
+/// struct Row<'a> {
+///     #[serde(borrow)]
+///     name: Cow<'a, str>,
+///     replicas: Option<u32>,
+/// }
+///
+/// fn total(store: &Store) -> Result<u32, Error> {
+///     let columns = store.columns(&["metadata.name", "spec.replicas"], &[])?;
+///     let mut total = 0;
+///     for row in columns.rows::<Row<'_>>()? {
+///         total += row?.replicas.unwrap_or(1);
+///     }
+///     Ok(total)
+/// }
+/// ```
+///
+/// or as columns, which is the fastest of all:
+///
+/// ```no_run
+/// # use haptic_guest::{Error, Store};
+/// # fn f(store: &Store) -> Result<(), Error> {
+/// let columns = store.columns(&["metadata.name", "spec.replicas"], &[])?;
+/// let (names, replicas): (Vec<String>, Vec<Option<u32>>) = columns.parse()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Columns {
+    json: String,
+    fields: Vec<String>,
+}
+
+impl Columns {
+    pub(crate) fn new(json: String, fields: &[&str]) -> Self {
+        Columns {
+            json,
+            fields: fields.iter().map(|&field| field.to_owned()).collect(),
+        }
+    }
+
+    /// The JSON text: an array with one array per field, in the order of the fields.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// All columns at once, into a tuple of vectors, one per field.
+    ///
+    /// # Errors
+    /// [`StoreError::Decode`].
+    pub fn parse<'de, C: Deserialize<'de>>(&'de self) -> Result<C, StoreError> {
+        serde_json::from_str(&self.json).map_err(|error| StoreError::Decode {
+            place: format!("columns {}", self.fields.join(", ")),
+            message: without_position(&error),
+        })
+    }
+
+    /// The rows, one after the other. `T` is a tuple or a struct with one value per field, in the
+    /// order of the fields. After an error the iterator ends.
+    ///
+    /// # Errors
+    /// [`StoreError::Other`] when the text is not one array per field, which is the host's fault.
+    pub fn rows<'de, T: Deserialize<'de>>(&'de self) -> Result<Rows<'de, T>, StoreError> {
+        let cursors = column_starts(&self.json)
+            .filter(|starts| starts.len() == self.fields.len())
+            .ok_or_else(|| {
+                StoreError::Other(format!(
+                    "the host's answer to select is not one array for each of the {} fields",
+                    self.fields.len()
+                ))
+            })?;
+        Ok(Rows {
+            columns: self,
+            cursors,
+            row: 0,
+            item: PhantomData,
+        })
+    }
+}
+
+/// The typed rows of a selection. See [`Columns::rows`].
+#[derive(Debug)]
+pub struct Rows<'de, T> {
+    columns: &'de Columns,
+    /// Where each column's next value starts; `None`: the column is at its end.
+    cursors: Vec<Option<usize>>,
+    row: usize,
+    item: PhantomData<fn() -> T>,
+}
+
+impl<'de, T: Deserialize<'de>> Iterator for Rows<'de, T> {
+    type Item = Result<T, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.cursors.iter().all(Option::is_none) {
+            return None;
+        }
+        let mut row = Row {
+            json: &self.columns.json,
+            cursors: &mut self.cursors,
+            column: 0,
+        };
+        let result = T::deserialize(&mut row).and_then(|value| {
+            if row.column == row.cursors.len() {
+                Ok(value)
+            } else {
+                Err(de::Error::custom(format_args!(
+                    "the row's type takes {} values, {} are selected",
+                    row.column,
+                    row.cursors.len()
+                )))
+            }
+        });
+        let column = row.column;
+        self.row += 1;
+        Some(result.map_err(|error| {
+            self.cursors.clear();
+            let field = self.columns.fields.get(column);
+            StoreError::Decode {
+                place: match field {
+                    Some(field) => format!("row {}, field `{field}`", self.row),
+                    None => format!("row {}", self.row),
+                },
+                message: without_position(&error),
+            }
+        }))
+    }
+}
+
+struct Row<'c, 'de> {
+    json: &'de str,
+    cursors: &'c mut [Option<usize>],
+    /// The column whose value is next.
+    column: usize,
+}
+
+impl<'de> Deserializer<'de> for &mut Row<'_, 'de> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        visitor.visit_seq(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut Row<'_, 'de> {
+    type Error = serde_json::Error;
+
+    fn next_element_seed<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Self::Error> {
+        let Some(cursor) = self.cursors.get_mut(self.column) else {
+            return Ok(None);
+        };
+        let start = cursor.ok_or_else(|| malformed("this column is shorter than the others"))?;
+        let rest = self.json.get(start..).unwrap_or_default();
+        let mut deserializer = serde_json::Deserializer::from_str(rest);
+        let value = seed.deserialize(&mut deserializer)?;
+        let end = start + deserializer.into_iter::<IgnoredAny>().byte_offset();
+        *cursor = after_value(self.json.as_bytes(), end)?;
+        self.column += 1;
+        Ok(Some(value))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.cursors.len() - self.column)
+    }
+}
+
+/// Where the next value of a column starts, if there is one, when the last one ended at `end`.
+fn after_value(json: &[u8], end: usize) -> Result<Option<usize>, serde_json::Error> {
+    let end = skip_space(json, end);
+    match json.get(end) {
+        Some(b',') => Ok(Some(skip_space(json, end + 1))),
+        Some(b']') => Ok(None),
+        _ => Err(malformed("a column is not a JSON array")),
+    }
+}
+
+/// Where the first value of each column starts, `None` for an empty column; or `None` if the text
+/// is no array of arrays. Only the nesting is looked at, the values are checked when they are read.
+fn column_starts(json: &str) -> Option<Vec<Option<usize>>> {
+    let json = json.as_bytes();
+    let mut at = skip_space(json, 0);
+    if *json.get(at)? != b'[' {
+        return None;
+    }
+    at = skip_space(json, at + 1);
+    let mut starts = Vec::new();
+    if *json.get(at)? == b']' {
+        return Some(starts);
+    }
+    loop {
+        if *json.get(at)? != b'[' {
+            return None;
+        }
+        let first = skip_space(json, at + 1);
+        starts.push((*json.get(first)? != b']').then_some(first));
+        at = skip_space(json, after_array(json, at)?);
+        match *json.get(at)? {
+            b',' => at = skip_space(json, at + 1),
+            b']' => return Some(starts),
+            _ => return None,
+        }
+    }
+}
+
+/// The index after the array that opens at `open`.
+fn after_array(json: &[u8], open: usize) -> Option<usize> {
+    let mut at = open;
+    let mut depth = 0_usize;
+    loop {
+        match *json.get(at)? {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            b'"' => loop {
+                at += 1;
+                match *json.get(at)? {
+                    b'\\' => at += 1,
+                    b'"' => break,
+                    _ => {}
+                }
+            },
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+fn skip_space(json: &[u8], mut at: usize) -> usize {
+    while matches!(json.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
+        at += 1;
+    }
+    at
+}
+
+fn malformed(message: impl Display) -> serde_json::Error {
+    de::Error::custom(message)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::borrow::Cow;
+
+    use super::*;
+
+    fn rows<T: de::DeserializeOwned>(json: &str, fields: &[&str]) -> Result<Vec<T>, StoreError> {
+        Columns::new(json.to_owned(), fields).rows()?.collect()
+    }
+
+    fn message<T: de::DeserializeOwned + std::fmt::Debug>(json: &str, fields: &[&str]) -> String {
+        rows::<T>(json, fields).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn rows_are_tuples_of_one_value_from_each_column() {
+        let json = r#"[["a","b"], [1,null] ,[[{"x":"]"}],[]]]"#;
+        let expected = [
+            ("a".to_owned(), Some(1), vec![serde_json::json!({"x": "]"})]),
+            ("b".to_owned(), None, vec![]),
+        ];
+        assert_eq!(
+            rows::<(String, Option<u8>, Vec<serde_json::Value>)>(json, &["n", "p", "l"]).unwrap(),
+            expected
+        );
+    }
+
+    #[test]
+    fn rows_are_structs_in_the_order_of_their_fields() {
+        #[derive(Deserialize, Debug, PartialEq)]
+        #[serde(rename_all = "camelCase")]
+        struct Row {
+            second_name: String,
+            first: f64,
+        }
+        assert_eq!(
+            rows::<Row>(r#"[ [ "x\"]," ] , [ -1.5e1 ] ]"#, &["a", "b"]).unwrap(),
+            [Row {
+                second_name: "x\"],".to_owned(),
+                first: -15.0
+            }]
+        );
+    }
+
+    #[test]
+    fn rows_borrow_what_has_no_escapes() {
+        #[derive(Deserialize)]
+        struct Row<'a> {
+            #[serde(borrow)]
+            host: Cow<'a, str>,
+        }
+        let columns = Columns::new(r#"[["plain","a\u0026b"]]"#.to_owned(), &["host"]);
+        let hosts: Vec<_> = columns
+            .rows::<Row<'_>>()
+            .unwrap()
+            .map(|row| row.unwrap().host)
+            .collect();
+        assert!(matches!(hosts.as_slice(), [Cow::Borrowed("plain"), Cow::Owned(o)] if o == "a&b"));
+    }
+
+    #[test]
+    fn whole_columns_parse_into_a_tuple_of_vectors() {
+        let columns = Columns::new(r#"[["a","b"],[1,null]]"#.to_owned(), &["n", "p"]);
+        let parsed: (Vec<&str>, Vec<Option<u8>>) = columns.parse().unwrap();
+        assert_eq!(parsed, (vec!["a", "b"], vec![Some(1), None]));
+    }
+
+    #[test]
+    fn a_selection_of_nothing_has_no_rows() {
+        assert_eq!(
+            rows::<(String, String)>("[[],[ ]]", &["a", "b"]).unwrap(),
+            []
+        );
+        assert_eq!(rows::<()>("[]", &[]).unwrap(), []);
+    }
+
+    #[test]
+    fn an_error_names_row_and_field() {
+        assert_eq!(
+            message::<(String, u16)>(r#"[["a","b"],[1,"two"]]"#, &["n", "spec.port"]),
+            "row 2, field `spec.port`: invalid type: string \"two\", expected u16"
+        );
+        assert_eq!(
+            message::<(String,)>(r#"[[null]]"#, &["metadata.name"]),
+            "row 1, field `metadata.name`: invalid type: null, expected a string"
+        );
+    }
+
+    #[test]
+    fn a_row_type_of_another_length_is_an_error() {
+        assert_eq!(
+            message::<(String,)>(r#"[["a"],["b"]]"#, &["n", "m"]),
+            "row 1, field `m`: the row's type takes 1 values, 2 are selected"
+        );
+        assert_eq!(
+            message::<(String, String)>(r#"[["a"]]"#, &["n"]),
+            "row 1: invalid length 1, expected a tuple of size 2"
+        );
+        assert_eq!(
+            message::<String>(r#"[["a"]]"#, &["n"]),
+            "row 1, field `n`: invalid type: sequence, expected a string"
+        );
+    }
+
+    #[test]
+    fn columns_of_different_lengths_are_an_error() {
+        assert_eq!(
+            message::<(String, u8)>(r#"[["a","b"],[1]]"#, &["n", "p"]),
+            "row 2, field `p`: this column is shorter than the others"
+        );
+    }
+
+    #[test]
+    fn no_text_panics() {
+        for json in [
+            "",
+            " ",
+            "[",
+            "[[",
+            "[[\"",
+            "[[\"\\",
+            "[[1",
+            "[[1,",
+            "[[1]",
+            "[[1],",
+            "[1]",
+            "{}",
+            "[[]}",
+            "[[1 2]]",
+            "[[1],[2]]x",
+            "[[1}]",
+            "]",
+            "[[é]]",
+            "[[\"é",
+            "[[1]]]",
+        ] {
+            for fields in [&[][..], &["a"], &["a", "b"]] {
+                // An answer or an error; what matters is that it comes back.
+                let read = rows::<(serde_json::Value,)>(json, fields);
+                assert!(read.is_err() || json.starts_with("[["), "{json}");
+            }
+        }
+    }
+}

@@ -282,8 +282,9 @@ impl<'a> Store<'a> {
         Ok(Columns::new(json, fields))
     }
 
-    /// The objects that changed since the last successful callback of this store, each once, in
-    /// the order of (namespace, name). Empty in `on_sync_complete`, where everything is new.
+    /// The objects that changed since the last successful callback of this store, in the order of
+    /// (namespace, name), each once with its net change; but one that was deleted and created anew
+    /// twice, first deleted. Empty in `on_sync_complete`, where everything is new.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`] if even the identities do not fit one answer; list instead.

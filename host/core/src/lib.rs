@@ -3,7 +3,17 @@
 //! actions go out.
 #![forbid(unsafe_code)]
 
+pub mod changes;
+pub mod debounce;
+pub mod frame;
+pub mod index;
+mod json;
+pub mod key;
 pub mod object;
+mod ordered;
+pub mod selector;
+pub mod snapshot;
+pub mod store;
 mod time;
 
 pub use object::{Body, Identity, Object};

@@ -1,0 +1,180 @@
+//! Owns the reading of one watch event and of a Status.
+
+use super::{FrameError, ValueScan, excerpt, is_space};
+use serde::Deserialize;
+
+/// One frame of a watch stream, by its `type`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchEvent<'a> {
+    /// JSON text of an object that is new to the watch.
+    Added(&'a [u8]),
+    /// JSON text of an object that changed.
+    Modified(&'a [u8]),
+    /// JSON text of the last state of an object that is gone.
+    Deleted(&'a [u8]),
+    /// The watch has seen everything up to a version.
+    Bookmark {
+        /// That version.
+        resource_version: String,
+        /// Whether it ends the initial events of a streaming list.
+        initial_events_end: bool,
+    },
+    /// The watch has failed; the server closes it.
+    Error(Status),
+    /// A `type` that this version does not know.
+    Unknown(String),
+}
+
+/// A `kind: Status`: how an API server refuses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+#[error("{code} {reason}: {message}")]
+pub struct Status {
+    /// The HTTP status that it stands for; 0 when absent.
+    pub code: u16,
+    /// One word for programs, such as `Expired`; may be empty.
+    pub reason: String,
+    /// A sentence for people; may be empty.
+    pub message: String,
+    /// After how many seconds to try again.
+    pub retry_after: Option<u64>,
+    /// Single faults, such as `ResourceVersionTooLarge`.
+    pub causes: Vec<StatusCause>,
+}
+
+/// One fault in a [`Status`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct StatusCause {
+    /// One word for programs.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// The field that it is about; may be empty.
+    pub field: String,
+}
+
+/// Reads one frame of a watch stream; the order of its members does not matter. The
+/// object is found by its brackets alone, so that one that is no valid JSON comes out
+/// too and can be quarantined by its name.
+///
+/// # Errors
+/// [`FrameError::Malformed`] when the frame has no `type`, or not the `object` that the
+/// type calls for.
+pub fn parse_watch_event(frame: &[u8]) -> Result<WatchEvent<'_>, FrameError> {
+    let malformed = |expected| FrameError::Malformed { expected, excerpt: excerpt(frame) };
+    let Envelope { kind, object } =
+        Envelope::read(frame).ok_or_else(|| malformed("a watch event"))?;
+    let object = object.ok_or_else(|| malformed("a watch event with an `object`"));
+    Ok(match kind {
+        Some(b"\"ADDED\"") => WatchEvent::Added(object?),
+        Some(b"\"MODIFIED\"") => WatchEvent::Modified(object?),
+        Some(b"\"DELETED\"") => WatchEvent::Deleted(object?),
+        Some(b"\"BOOKMARK\"") => bookmark(object?).ok_or_else(|| malformed("a bookmark"))?,
+        Some(b"\"ERROR\"") => WatchEvent::Error(
+            parse_status(object?).ok_or_else(|| malformed("a Status in an ERROR event"))?,
+        ),
+        Some(other) => WatchEvent::Unknown(
+            serde_json::from_slice(other).map_err(|_| malformed("a string as the `type`"))?,
+        ),
+        None => return Err(malformed("a watch event with a `type`")),
+    })
+}
+
+/// Reads a `kind: Status`, compact or pretty-printed; `None` when the text is anything
+/// else.
+#[must_use]
+pub fn parse_status(json: &[u8]) -> Option<Status> {
+    let raw: RawStatus = serde_json::from_slice(json).ok()?;
+    let details = raw.details.unwrap_or_default();
+    (raw.kind == "Status").then(|| Status {
+        code: raw.code,
+        reason: raw.reason.unwrap_or_default(),
+        message: raw.message.unwrap_or_default(),
+        retry_after: details.retry_after_seconds,
+        causes: details.causes.unwrap_or_default(),
+    })
+}
+
+fn bookmark(json: &[u8]) -> Option<WatchEvent<'static>> {
+    let RawBookmark { metadata } = serde_json::from_slice(json).ok()?;
+    let end = metadata.annotations.unwrap_or_default().initial_events_end;
+    Some(WatchEvent::Bookmark {
+        resource_version: metadata.resource_version,
+        initial_events_end: end == "true",
+    })
+}
+
+/// The members of a watch event, as they stand in the text.
+#[derive(Default)]
+struct Envelope<'a> {
+    kind: Option<&'a [u8]>,
+    object: Option<&'a [u8]>,
+}
+
+impl<'a> Envelope<'a> {
+    fn read(frame: &'a [u8]) -> Option<Self> {
+        let mut envelope = Self::default();
+        let mut rest = frame.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
+        if rest.first() == Some(&b'}') {
+            return Some(envelope);
+        }
+        loop {
+            let (name, after) = rest.split_at_checked(value_end(rest)?)?;
+            let value = after.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+            let (value, after) = value.split_at_checked(value_end(value)?)?;
+            match name {
+                b"\"type\"" => envelope.kind = Some(value),
+                b"\"object\"" => envelope.object = Some(value),
+                _ => {}
+            }
+            match after.trim_ascii_start().split_first()? {
+                (b',', after) => rest = after.trim_ascii_start(),
+                (b'}', _) => return Some(envelope),
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// The length of the value that `bytes` start with.
+fn value_end(bytes: &[u8]) -> Option<usize> {
+    match bytes.first()? {
+        b'"' | b'{' | b'[' => ValueScan::default().end(bytes, 0),
+        _ => bytes.iter().position(|&byte| is_space(byte) || matches!(byte, b',' | b'}')),
+    }
+}
+
+#[derive(Deserialize)]
+struct RawStatus {
+    kind: String,
+    #[serde(default)]
+    code: u16,
+    reason: Option<String>,
+    message: Option<String>,
+    details: Option<RawDetails>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDetails {
+    retry_after_seconds: Option<u64>,
+    causes: Option<Vec<StatusCause>>,
+}
+
+#[derive(Deserialize)]
+struct RawBookmark {
+    metadata: RawMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawMetadata {
+    resource_version: String,
+    annotations: Option<RawAnnotations>,
+}
+
+#[derive(Default, Deserialize)]
+struct RawAnnotations {
+    #[serde(default, rename = "k8s.io/initial-events-end")]
+    initial_events_end: String,
+}

@@ -1,0 +1,496 @@
+//! Owns the grammar of JSON text (RFC 8259): skipping a value while checking it,
+//! finding the end of a string, unescaping, dropping insignificant white space.
+//! Builds no tree, and does not know what any member means ([`crate::decode`]).
+
+use std::{borrow::Cow, fmt, ops::Range};
+
+/// Containers may nest this deep: what serde_json accepts as well, so that a body
+/// that is stored can be parsed by a guest.
+pub(crate) const MAX_DEPTH: usize = 127;
+
+/// Where a text stops being JSON, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} at byte {offset}")]
+pub struct SyntaxError {
+    /// Bytes before the offending one.
+    pub offset: usize,
+    /// What is wrong there.
+    pub kind: SyntaxErrorKind,
+}
+
+/// What is wrong with a JSON text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyntaxErrorKind {
+    /// The text ends inside a value.
+    UnexpectedEnd,
+    /// Another token was expected.
+    Expected(&'static str),
+    /// An unescaped control character in a string.
+    ControlCharacter,
+    /// A backslash that starts no escape, or half of a surrogate pair.
+    InvalidEscape,
+    /// Digits that make no number.
+    InvalidNumber,
+    /// More than 127 containers around each other.
+    TooDeep,
+    /// Something follows the value.
+    TrailingData,
+    /// The bytes are not UTF-8.
+    InvalidUtf8,
+}
+
+impl fmt::Display for SyntaxErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnexpectedEnd => f.write_str("the JSON text ends inside a value"),
+            Self::Expected(what) => write!(f, "expected {what}"),
+            Self::ControlCharacter => f.write_str("unescaped control character in a string"),
+            Self::InvalidEscape => f.write_str("invalid escape in a string"),
+            Self::InvalidNumber => f.write_str("invalid number"),
+            Self::TooDeep => f.write_str("nested deeper than 127 levels"),
+            Self::TrailingData => f.write_str("unexpected data after the value"),
+            Self::InvalidUtf8 => f.write_str("invalid UTF-8"),
+        }
+    }
+}
+
+/// A string in a JSON text: where its contents stand (without the quotes).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StringSpan {
+    pub(crate) range: Range<usize>,
+    /// Whether it holds a backslash, so that its value differs from its text.
+    pub(crate) escaped: bool,
+}
+
+/// A cursor over JSON text.
+#[derive(Clone)]
+pub(crate) struct Scanner<'a> {
+    text: &'a str,
+    pos: usize,
+    spaced: bool,
+}
+
+impl<'a> Scanner<'a> {
+    pub(crate) fn new(text: &'a str) -> Self {
+        Self {
+            text,
+            pos: 0,
+            spaced: false,
+        }
+    }
+
+    pub(crate) fn pos(&self) -> usize {
+        self.pos
+    }
+
+    pub(crate) fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Whether insignificant white space was passed since the last call.
+    pub(crate) fn take_spaced(&mut self) -> bool {
+        std::mem::take(&mut self.spaced)
+    }
+
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.pos).copied()
+    }
+
+    pub(crate) fn advance(&mut self) {
+        self.pos += 1;
+    }
+
+    /// Skips white space.
+    #[inline]
+    pub(crate) fn space(&mut self) {
+        let end = skip_space(self.text.as_bytes(), self.pos);
+        self.spaced |= end != self.pos;
+        self.pos = end;
+    }
+
+    /// Passes one byte.
+    #[inline]
+    pub(crate) fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), SyntaxError> {
+        match self.peek() {
+            Some(found) if found == byte => {
+                self.pos += 1;
+                Ok(())
+            }
+            _ => Err(self.expected(what)),
+        }
+    }
+
+    /// The error for finding something else than `what` here.
+    #[cold]
+    pub(crate) fn expected(&self, what: &'static str) -> SyntaxError {
+        unexpected(self.text.as_bytes(), self.pos, what)
+    }
+
+    /// Passes a string.
+    #[inline]
+    pub(crate) fn string(&mut self, what: &'static str) -> Result<StringSpan, SyntaxError> {
+        self.expect(b'"', what)?;
+        let start = self.pos;
+        let (end, escaped) = string_end(self.text.as_bytes(), start)?;
+        self.pos = end + 1;
+        Ok(StringSpan {
+            range: start..end,
+            escaped,
+        })
+    }
+
+    /// Passes one value, which stands inside `depth` containers, checking all of it.
+    #[inline]
+    pub(crate) fn skip(&mut self, depth: usize) -> Result<(), SyntaxError> {
+        self.pos = skip_value(self.text.as_bytes(), self.pos, depth, &mut self.spaced)?;
+        Ok(())
+    }
+
+    /// The text in `range`, which must come from this scanner's positions.
+    #[inline]
+    pub(crate) fn slice(&self, range: Range<usize>) -> &'a str {
+        // Every position stands beside an ASCII byte, hence on a boundary.
+        self.text.get(range).unwrap_or("")
+    }
+}
+
+#[inline]
+fn skip_space(bytes: &[u8], mut pos: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(pos) {
+        pos += 1;
+    }
+    pos
+}
+
+#[cold]
+fn unexpected(bytes: &[u8], pos: usize, what: &'static str) -> SyntaxError {
+    let kind = if pos < bytes.len() {
+        SyntaxErrorKind::Expected(what)
+    } else {
+        SyntaxErrorKind::UnexpectedEnd
+    };
+    SyntaxError { offset: pos, kind }
+}
+
+const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+
+/// A mask whose lowest set bit marks the first byte equal to `byte`.
+#[inline]
+const fn equal_bytes(word: u64, byte: u8) -> u64 {
+    let x = word ^ (ONES * byte as u64);
+    x.wrapping_sub(ONES) & !x & HIGHS
+}
+
+/// The first position from `pos` on that holds a quote, a backslash or a control
+/// character; the length of `bytes` when there is none.
+#[inline]
+pub(crate) fn find_special(bytes: &[u8], mut pos: usize) -> usize {
+    while let Some(chunk) = bytes.get(pos..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
+        let mask = equal_bytes(word, b'"') | equal_bytes(word, b'\\') | control;
+        if mask != 0 {
+            // At most 7: the quotient of a bit number below 64.
+            return pos + (mask.trailing_zeros() / 8) as usize;
+        }
+        pos += 8;
+    }
+    while let Some(&byte) = bytes.get(pos) {
+        if byte == b'"' || byte == b'\\' || byte < 0x20 {
+            break;
+        }
+        pos += 1;
+    }
+    pos
+}
+
+/// The position of the closing quote of the string whose contents start at `pos`,
+/// and whether it holds escapes.
+#[inline]
+fn string_end(bytes: &[u8], pos: usize) -> Result<(usize, bool), SyntaxError> {
+    let end = find_special(bytes, pos);
+    match bytes.get(end) {
+        Some(b'"') => Ok((end, false)),
+        _ => escaped_string_end(bytes, end).map(|end| (end, true)),
+    }
+}
+
+/// Continues [`string_end`] at a byte that is no closing quote.
+fn escaped_string_end(bytes: &[u8], mut pos: usize) -> Result<usize, SyntaxError> {
+    loop {
+        match bytes.get(pos) {
+            Some(b'"') => return Ok(pos),
+            Some(b'\\') => pos = escape_end(bytes, pos)?,
+            Some(_) => {
+                return Err(SyntaxError {
+                    offset: pos,
+                    kind: SyntaxErrorKind::ControlCharacter,
+                });
+            }
+            None => {
+                return Err(SyntaxError {
+                    offset: pos,
+                    kind: SyntaxErrorKind::UnexpectedEnd,
+                });
+            }
+        }
+        pos = find_special(bytes, pos);
+    }
+}
+
+/// The position after the escape whose backslash stands at `pos`.
+fn escape_end(bytes: &[u8], pos: usize) -> Result<usize, SyntaxError> {
+    let invalid = SyntaxError {
+        offset: pos,
+        kind: SyntaxErrorKind::InvalidEscape,
+    };
+    match bytes.get(pos + 1) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(pos + 2),
+        Some(b'u') => match hex4(bytes, pos + 2).ok_or(invalid)? {
+            0xD800..=0xDBFF => match (bytes.get(pos + 6), bytes.get(pos + 7)) {
+                (Some(b'\\'), Some(b'u')) => match hex4(bytes, pos + 8) {
+                    Some(0xDC00..=0xDFFF) => Ok(pos + 12),
+                    _ => Err(invalid),
+                },
+                _ => Err(invalid),
+            },
+            0xDC00..=0xDFFF => Err(invalid),
+            _ => Ok(pos + 6),
+        },
+        Some(_) => Err(invalid),
+        None => Err(SyntaxError {
+            offset: pos + 1,
+            kind: SyntaxErrorKind::UnexpectedEnd,
+        }),
+    }
+}
+
+fn hex4(bytes: &[u8], pos: usize) -> Option<u32> {
+    let digits = bytes.get(pos..pos.checked_add(4)?)?;
+    digits.iter().try_fold(0, |value, &digit| {
+        Some(value * 16 + char::from(digit).to_digit(16)?)
+    })
+}
+
+/// The position after the number that starts at `pos`.
+#[inline]
+fn number_end(bytes: &[u8], mut pos: usize) -> Result<usize, SyntaxError> {
+    let invalid = |offset| SyntaxError {
+        offset,
+        kind: SyntaxErrorKind::InvalidNumber,
+    };
+    let digits = |mut pos| {
+        while let Some(b'0'..=b'9') = bytes.get(pos) {
+            pos += 1;
+        }
+        pos
+    };
+    if bytes.get(pos) == Some(&b'-') {
+        pos += 1;
+    }
+    pos = match bytes.get(pos) {
+        Some(b'0') => pos + 1,
+        Some(b'1'..=b'9') => digits(pos + 1),
+        _ => return Err(invalid(pos)),
+    };
+    if bytes.get(pos) == Some(&b'.') {
+        let end = digits(pos + 1);
+        if end == pos + 1 {
+            return Err(invalid(end));
+        }
+        pos = end;
+    }
+    if let Some(b'e' | b'E') = bytes.get(pos) {
+        pos += 1;
+        if let Some(b'+' | b'-') = bytes.get(pos) {
+            pos += 1;
+        }
+        let end = digits(pos);
+        if end == pos {
+            return Err(invalid(end));
+        }
+        pos = end;
+    }
+    Ok(pos)
+}
+
+#[inline]
+fn literal_end(bytes: &[u8], pos: usize, literal: &[u8]) -> Result<usize, SyntaxError> {
+    let end = pos + literal.len();
+    if bytes.get(pos..end) == Some(literal) {
+        Ok(end)
+    } else {
+        Err(unexpected(bytes, pos, "a value"))
+    }
+}
+
+/// The position after the value that starts at `pos` inside `depth` containers. Sets
+/// `spaced` when the value holds insignificant white space.
+pub(crate) fn skip_value(
+    bytes: &[u8],
+    mut pos: usize,
+    depth: usize,
+    spaced: &mut bool,
+) -> Result<usize, SyntaxError> {
+    // One bit a container that is open: 1 for an object.
+    let mut objects: u128 = 0;
+    let mut open = 0_usize;
+    let mut white = false;
+    let mut space = |pos: usize| {
+        let end = skip_space(bytes, pos);
+        white |= end != pos;
+        end
+    };
+    'value: loop {
+        match bytes.get(pos) {
+            Some(b'"') => pos = string_end(bytes, pos + 1)?.0 + 1,
+            Some(b'{') => {
+                open += 1;
+                if depth + open > MAX_DEPTH {
+                    return Err(SyntaxError {
+                        offset: pos,
+                        kind: SyntaxErrorKind::TooDeep,
+                    });
+                }
+                objects = (objects << 1) | 1;
+                pos = space(pos + 1);
+                if bytes.get(pos) != Some(&b'}') {
+                    pos = key_end(bytes, pos, &mut space)?;
+                    continue 'value;
+                }
+            }
+            Some(b'[') => {
+                open += 1;
+                if depth + open > MAX_DEPTH {
+                    return Err(SyntaxError {
+                        offset: pos,
+                        kind: SyntaxErrorKind::TooDeep,
+                    });
+                }
+                objects <<= 1;
+                pos = space(pos + 1);
+                if bytes.get(pos) != Some(&b']') {
+                    continue 'value;
+                }
+            }
+            Some(b'-' | b'0'..=b'9') => pos = number_end(bytes, pos)?,
+            Some(b't') => pos = literal_end(bytes, pos, b"true")?,
+            Some(b'f') => pos = literal_end(bytes, pos, b"false")?,
+            Some(b'n') => pos = literal_end(bytes, pos, b"null")?,
+            _ => return Err(unexpected(bytes, pos, "a value")),
+        }
+        // After a value, or at the end of a container.
+        loop {
+            if open == 0 {
+                *spaced |= white;
+                return Ok(pos);
+            }
+            pos = space(pos);
+            match (bytes.get(pos), objects & 1) {
+                (Some(b','), 1) => {
+                    pos = space(pos + 1);
+                    pos = key_end(bytes, pos, &mut space)?;
+                    continue 'value;
+                }
+                (Some(b','), _) => {
+                    pos = space(pos + 1);
+                    continue 'value;
+                }
+                (Some(b'}'), 1) | (Some(b']'), 0) => {
+                    open -= 1;
+                    objects >>= 1;
+                    pos += 1;
+                }
+                (_, 1) => return Err(unexpected(bytes, pos, "`,` or `}`")),
+                _ => return Err(unexpected(bytes, pos, "`,` or `]`")),
+            }
+        }
+    }
+}
+
+/// The position of the value of the member whose name starts at `pos`.
+#[inline]
+fn key_end(
+    bytes: &[u8],
+    pos: usize,
+    space: &mut impl FnMut(usize) -> usize,
+) -> Result<usize, SyntaxError> {
+    if bytes.get(pos) != Some(&b'"') {
+        return Err(unexpected(bytes, pos, "a member name"));
+    }
+    let pos = space(string_end(bytes, pos + 1)?.0 + 1);
+    if bytes.get(pos) != Some(&b':') {
+        return Err(unexpected(bytes, pos, "`:`"));
+    }
+    Ok(space(pos + 1))
+}
+
+/// The value of a string from its text without quotes, which [`Scanner::string`] has
+/// accepted.
+pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {
+    if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
+        return Cow::Borrowed(raw);
+    }
+    let mut value = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        value.push_str(before);
+        let (character, length) = unescape_one(escape);
+        value.push(character);
+        rest = escape.get(length..).unwrap_or("");
+    }
+    value.push_str(rest);
+    Cow::Owned(value)
+}
+
+/// What the escape behind a backslash means, and how long it is.
+fn unescape_one(escape: &str) -> (char, usize) {
+    let bytes = escape.as_bytes();
+    match bytes.first() {
+        Some(b'b') => ('\u{8}', 1),
+        Some(b'f') => ('\u{c}', 1),
+        Some(b'n') => ('\n', 1),
+        Some(b'r') => ('\r', 1),
+        Some(b't') => ('\t', 1),
+        Some(b'u') => {
+            let high = hex4(bytes, 1).unwrap_or(0xFFFD);
+            if let (0xD800..=0xDBFF, Some(low @ 0xDC00..=0xDFFF)) = (high, hex4(bytes, 7)) {
+                let code = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
+                (
+                    char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER),
+                    11,
+                )
+            } else {
+                (
+                    char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER),
+                    5,
+                )
+            }
+        }
+        Some(&other) => (char::from(other), 1),
+        None => (char::REPLACEMENT_CHARACTER, 0),
+    }
+}
+
+/// Appends `json`, which must be one valid value, without insignificant white space.
+pub(crate) fn compact_into(out: &mut String, json: &str) {
+    let bytes = json.as_bytes();
+    let mut start = 0;
+    let mut pos = 0;
+    while let Some(&byte) = bytes.get(pos) {
+        match byte {
+            b'"' => pos = string_end(bytes, pos + 1).map_or(bytes.len(), |(end, _)| end + 1),
+            b' ' | b'\n' | b'\r' | b'\t' => {
+                out.push_str(json.get(start..pos).unwrap_or(""));
+                pos = skip_space(bytes, pos);
+                start = pos;
+            }
+            _ => pos += 1,
+        }
+    }
+    out.push_str(json.get(start..).unwrap_or(""));
+}
+
+#[cfg(test)]
+mod tests;

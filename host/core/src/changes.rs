@@ -1,0 +1,178 @@
+//! Owns what one subscriber has not been told yet. Does not know when to tell it
+//! ([`crate::debounce`]) nor how changes came about ([`crate::store`]).
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
+
+use crate::{
+    Identity, Object,
+    snapshot::Snapshot,
+    store::{Delta, is_recreated},
+};
+
+/// For each object that changed since the last successful callback, what the
+/// subscriber knows of it (C3). What the change amounts to is found by comparing
+/// with a snapshot, so that created then modified is one created, and created then
+/// deleted is nothing.
+///
+/// The default is: nothing changed.
+#[derive(Clone, Debug, Default)]
+pub struct ChangeSet {
+    /// Nothing has been delivered yet: whatever a snapshot holds is new, and
+    /// `bases` is empty.
+    all_new: bool,
+    bases: BTreeMap<Identity, Option<Arc<Object>>>,
+}
+
+/// What happened to an object between two callbacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NetKind {
+    /// It is gone.
+    Deleted,
+    /// It is new.
+    Created,
+    /// Its content changed.
+    Modified,
+}
+
+/// One net change.
+#[derive(Clone, Debug)]
+pub struct NetChange {
+    /// What happened.
+    pub kind: NetKind,
+    /// The object as it is in the snapshot; a deleted one as the subscriber knew it.
+    pub object: Arc<Object>,
+}
+
+impl NetChange {
+    /// Whom it happened to.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        self.object.identity()
+    }
+}
+
+/// How many net changes there are of each kind. A recreated object counts as one
+/// deleted and one created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// New objects.
+    pub created: usize,
+    /// Changed objects.
+    pub modified: usize,
+    /// Objects that are gone.
+    pub deleted: usize,
+}
+
+impl Stats {
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl ChangeSet {
+    /// For a subscriber that has been told nothing: everything is new to it.
+    #[must_use]
+    pub fn nothing_delivered() -> Self {
+        Self {
+            all_new: true,
+            bases: BTreeMap::new(),
+        }
+    }
+
+    /// Takes note of what a call of the store made visible.
+    pub fn record(&mut self, deltas: &[Delta]) {
+        if self.all_new {
+            return;
+        }
+        for delta in deltas {
+            // Of several changes the oldest has what the subscriber knows.
+            if let Entry::Vacant(entry) = self.bases.entry(delta.identity().clone()) {
+                entry.insert(delta.previous().cloned());
+            }
+        }
+    }
+
+    /// Whether nothing was recorded. What was recorded may still amount to nothing:
+    /// see [`stats`](Self::stats).
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        !self.all_new && self.bases.is_empty()
+    }
+
+    /// Hands everything over for a delivery; from here on only newer changes are
+    /// recorded.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// Puts the changes of a delivery that failed under those recorded since.
+    pub fn merge_older(&mut self, older: Self) {
+        if self.all_new {
+            return;
+        }
+        self.all_new = older.all_new;
+        if older.all_new {
+            self.bases.clear();
+        } else if self.bases.is_empty() {
+            self.bases = older.bases;
+        } else {
+            self.bases.extend(older.bases);
+        }
+    }
+
+    /// The net changes up to a snapshot, in order of identity; of a recreated
+    /// object the deletion comes first. The snapshot must not be older than the
+    /// last recorded change.
+    #[must_use]
+    pub fn net(&self, snapshot: &Snapshot) -> Vec<NetChange> {
+        let mut changes = Vec::new();
+        self.each(snapshot, |kind, object| {
+            changes.push(NetChange {
+                kind,
+                object: Arc::clone(object),
+            });
+        });
+        changes
+    }
+
+    /// How many net changes there are up to a snapshot: those that
+    /// [`net`](Self::net) lists.
+    #[must_use]
+    pub fn stats(&self, snapshot: &Snapshot) -> Stats {
+        let mut stats = Stats::default();
+        self.each(snapshot, |kind, _| match kind {
+            NetKind::Created => stats.created += 1,
+            NetKind::Modified => stats.modified += 1,
+            NetKind::Deleted => stats.deleted += 1,
+        });
+        stats
+    }
+
+    fn each(&self, snapshot: &Snapshot, mut each: impl FnMut(NetKind, &Arc<Object>)) {
+        if self.all_new {
+            snapshot
+                .list()
+                .for_each(|object| each(NetKind::Created, object));
+            return;
+        }
+        for (identity, base) in &self.bases {
+            match (base, snapshot.get_object(identity)) {
+                (None, None) => {}
+                (None, Some(current)) => each(NetKind::Created, current),
+                (Some(base), None) => each(NetKind::Deleted, base),
+                (Some(base), Some(current)) if is_recreated(base, current) => {
+                    each(NetKind::Deleted, base);
+                    each(NetKind::Created, current);
+                }
+                (Some(base), Some(current)) if base.same_content(current) => {}
+                (Some(_), Some(current)) => each(NetKind::Modified, current),
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Owns the indexes of a store: which objects stand under which composite key
+//! or leading part of one. Does not extract keys ([`crate::decode`]) and does not
+//! know which objects the store holds ([`crate::store`]).
+
+use std::{cmp::Ordering, sync::Arc};
+
+use crate::{
+    Identity, Object, key,
+    ordered::{Iter, Ordered},
+};
+
+/// One index of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexSpec {
+    /// What `get-by` names it; empty for the primary index.
+    pub name: String,
+    /// How many components a whole key has.
+    pub arity: usize,
+    /// The paths are exactly `metadata.namespace`, `metadata.name`, or
+    /// `metadata.name` alone for a cluster-scoped kind. Such an index is answered
+    /// from the object set and stores nothing; the objects carry no keys for it.
+    pub identity: bool,
+}
+
+/// Why an index cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// The store has no index of that name; the empty name is the primary index.
+    #[error("{}", no_such_index(.0))]
+    NoSuchIndex(String),
+    /// A read by no key at all, which would be a list.
+    #[error("no key was given: give 1 to {arity}, or list the store")]
+    NoKeys {
+        /// How many components a whole key has.
+        arity: usize,
+    },
+    /// More keys than the index has components.
+    #[error("{given} keys were given, but the index has {arity}")]
+    TooManyKeys {
+        /// How many were given.
+        given: usize,
+        /// How many components a whole key has.
+        arity: usize,
+    },
+}
+
+fn no_such_index(name: &str) -> String {
+    if name.is_empty() {
+        "the store has no primary index".to_owned()
+    } else {
+        format!("the store has no index named {name:?}")
+    }
+}
+
+/// One object under the leading part of one of its keys.
+#[derive(Clone, Debug)]
+struct Posting {
+    object: Arc<Object>,
+    /// Which of the object's keys in this index.
+    key: u32,
+    /// How many bytes of that key count.
+    len: u32,
+}
+
+impl Posting {
+    fn prefix(&self, slot: usize) -> &[u8] {
+        let part = || {
+            let key = usize::try_from(self.key).ok()?;
+            let len = usize::try_from(self.len).ok()?;
+            self.object.keys(slot).get(key)?.get(..len)
+        };
+        part().unwrap_or_default()
+    }
+
+    fn order(&self, slot: usize, prefix: &[u8], identity: &Identity) -> Ordering {
+        self.prefix(slot)
+            .cmp(prefix)
+            .then_with(|| self.object.identity().cmp(identity))
+    }
+}
+
+/// The postings of one index: for each number of leading components a set ordered
+/// by (those components, namespace, name), so that every read is one range that is
+/// already in the order of the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
+    spec: IndexSpec,
+    /// Which of [`Object::keys`] are this index's.
+    slot: usize,
+    /// None for an identity index.
+    levels: Vec<Ordered<Posting>>,
+    unkeyed: usize,
+}
+
+impl Index {
+    pub(crate) fn new(spec: IndexSpec, slot: usize) -> Self {
+        let levels = if spec.identity { 0 } else { spec.arity };
+        Self {
+            spec,
+            slot,
+            levels: (0..levels).map(|_| Ordered::default()).collect(),
+            unkeyed: 0,
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &IndexSpec {
+        &self.spec
+    }
+
+    /// How many objects have no key here.
+    pub(crate) fn unkeyed(&self) -> usize {
+        self.unkeyed
+    }
+
+    /// Puts an object under its keys in the place of its older version.
+    pub(crate) fn put(&mut self, old: Option<&Object>, new: &Arc<Object>) {
+        if self.spec.identity {
+            return;
+        }
+        let slot = self.slot;
+        match old {
+            // Every posting is replaced below.
+            Some(old) if old.keys(slot) == new.keys(slot) => {}
+            Some(old) => {
+                self.remove(old);
+                self.unkeyed += usize::from(new.keys(slot).is_empty());
+            }
+            None => self.unkeyed += usize::from(new.keys(slot).is_empty()),
+        }
+        self.each_prefix(new, |level, key, len, prefix| {
+            let posting = Posting {
+                object: Arc::clone(new),
+                key,
+                len,
+            };
+            level.insert(posting, |other| other.order(slot, prefix, new.identity()));
+        });
+    }
+
+    /// Takes an object away from all its keys; others under the same keys stay.
+    pub(crate) fn remove(&mut self, old: &Object) {
+        if self.spec.identity {
+            return;
+        }
+        let slot = self.slot;
+        self.unkeyed -= usize::from(old.keys(slot).is_empty());
+        self.each_prefix(old, |level, _, _, prefix| {
+            level.remove(|other| other.order(slot, prefix, old.identity()));
+        });
+    }
+
+    /// The objects whose first components are `keys`, in order of identity; none
+    /// unless there are 1 to arity of them, nor in an identity index.
+    pub(crate) fn get(&self, keys: &[&str]) -> Postings<'_> {
+        let wanted = key::encode(keys.iter().copied());
+        let slot = self.slot;
+        Postings(
+            keys.len()
+                .checked_sub(1)
+                .and_then(|level| self.levels.get(level))
+                .map(|level| {
+                    level.range(
+                        |posting| posting.prefix(slot) < &*wanted,
+                        |posting| posting.prefix(slot) > &*wanted,
+                    )
+                })
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Calls `each` with every leading part of every key of an object: the level
+    /// it belongs to, the key's ordinal, the part's length and the part itself.
+    fn each_prefix(
+        &mut self,
+        object: &Object,
+        mut each: impl FnMut(&mut Ordered<Posting>, u32, u32, &[u8]),
+    ) {
+        for (ordinal, key) in (0u32..).zip(object.keys(self.slot)) {
+            for (level, components) in self.levels.iter_mut().zip(1..) {
+                // A key of fewer components than the index has was not made for it.
+                let Some(part) = key::prefix_len(key, components).and_then(|len| key.get(..len))
+                else {
+                    break;
+                };
+                if let Ok(len) = u32::try_from(part.len()) {
+                    each(level, ordinal, len, part);
+                }
+            }
+        }
+    }
+}
+
+/// The objects under one key.
+#[derive(Clone, Debug)]
+pub(crate) struct Postings<'a>(Iter<'a, Posting>);
+
+impl<'a> Iterator for Postings<'a> {
+    type Item = &'a Arc<Object>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().map(|posting| &posting.object)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Postings<'_> {}

@@ -1,0 +1,573 @@
+//! Owns the text of label and field selectors (W3): what is accepted, and the
+//! canonical form that goes to the API server. Does not evaluate them
+//! ([`crate::decode`] evaluates the host's part of a field selector).
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+use serde::Deserialize;
+
+/// A label selector: all its requirements hold for what it selects; none selects
+/// everything.
+///
+/// Displayed as the API server expects it. Deserialized from the text form or from
+/// a mapping of `matchLabels` and `matchExpressions`.
+///
+/// ```
+/// let selector: haptic_core::selector::LabelSelector = "app = web,tier in (b,a),!canary".parse()?;
+/// assert_eq!(selector.to_string(), "app=web,tier in (a,b),!canary");
+/// # Ok::<(), haptic_core::selector::LabelSelectorError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "LabelSelectorForm")]
+pub struct LabelSelector {
+    requirements: Vec<LabelRequirement>,
+}
+
+/// One requirement of a label selector.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct LabelRequirement {
+    key: String,
+    operator: LabelOperator,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum LabelOperator {
+    Equals(String),
+    NotEquals(String),
+    /// Sorted, without duplicates, at least one.
+    In(Vec<String>),
+    /// Sorted, without duplicates, at least one.
+    NotIn(Vec<String>),
+    Exists,
+    DoesNotExist,
+}
+
+/// Why a label selector was refused. Each names what was typed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LabelSelectorError {
+    /// A key is no qualified name: `[prefix/]name`.
+    #[error(
+        "{0:?} is not a label key: it takes an optional DNS prefix and a slash, then 1 to 63 of A-Z a-z 0-9 - _ . with a letter or digit at both ends"
+    )]
+    Key(String),
+    /// A value is no label value.
+    #[error(
+        "{0:?} is not a label value: it takes up to 63 of A-Z a-z 0-9 - _ . with a letter or digit at both ends"
+    )]
+    Value(String),
+    /// The text does not follow the grammar.
+    #[error("label selector {input:?}, byte {at}: expected {expected}")]
+    Syntax {
+        /// What was typed.
+        input: String,
+        /// Where, in bytes from the start.
+        at: usize,
+        /// What would have been right there.
+        expected: &'static str,
+    },
+    /// `in` or `notin` without values.
+    #[error("label {key:?}: {operator} needs at least one value")]
+    NoValues {
+        /// The label key.
+        key: String,
+        /// `in` or `notin`.
+        operator: &'static str,
+    },
+    /// `Exists` or `DoesNotExist` with values.
+    #[error("label {key:?}: {operator} takes no values")]
+    UnwantedValues {
+        /// The label key.
+        key: String,
+        /// The operator as it was typed.
+        operator: &'static str,
+    },
+}
+
+impl LabelSelector {
+    /// Whether it selects everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+}
+
+impl LabelRequirement {
+    fn new(key: &str, operator: LabelOperator) -> Result<Self, LabelSelectorError> {
+        if !is_label_key(key) {
+            return Err(LabelSelectorError::Key(key.to_owned()));
+        }
+        let values = match &operator {
+            LabelOperator::Equals(value) | LabelOperator::NotEquals(value) => {
+                std::slice::from_ref(value)
+            }
+            LabelOperator::In(values) | LabelOperator::NotIn(values) => values,
+            LabelOperator::Exists | LabelOperator::DoesNotExist => &[],
+        };
+        if let Some(bad) = values.iter().find(|value| !is_label_value(value)) {
+            return Err(LabelSelectorError::Value(bad.clone()));
+        }
+        Ok(Self {
+            key: key.to_owned(),
+            operator,
+        })
+    }
+}
+
+impl fmt::Display for LabelSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, LabelRequirement { key, operator }) in self.requirements.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            match operator {
+                LabelOperator::Equals(value) => write!(f, "{key}={value}")?,
+                LabelOperator::NotEquals(value) => write!(f, "{key}!={value}")?,
+                LabelOperator::In(values) => write!(f, "{key} in ({})", values.join(","))?,
+                LabelOperator::NotIn(values) => write!(f, "{key} notin ({})", values.join(","))?,
+                LabelOperator::Exists => f.write_str(key)?,
+                LabelOperator::DoesNotExist => write!(f, "!{key}")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for LabelSelector {
+    type Err = LabelSelectorError;
+
+    fn from_str(text: &str) -> Result<Self, LabelSelectorError> {
+        LabelParser { text, at: 0 }.selector()
+    }
+}
+
+/// A recursive descent over the text; `at` is always on a character boundary.
+struct LabelParser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> LabelParser<'a> {
+    fn selector(&mut self) -> Result<LabelSelector, LabelSelectorError> {
+        let mut requirements = Vec::new();
+        if self.peek().is_some() {
+            requirements.push(self.requirement()?);
+            while self.peek().is_some() {
+                if !self.eat(',') {
+                    return Err(self.expected("a comma or the end"));
+                }
+                requirements.push(self.requirement()?);
+            }
+        }
+        Ok(LabelSelector { requirements })
+    }
+
+    fn requirement(&mut self) -> Result<LabelRequirement, LabelSelectorError> {
+        if self.eat('!') {
+            let key = self.word("a label key")?;
+            return LabelRequirement::new(key, LabelOperator::DoesNotExist);
+        }
+        let key = self.word("a label key")?;
+        let operator = match self.peek() {
+            None | Some(',') => LabelOperator::Exists,
+            Some('=') => {
+                self.eat('=');
+                // `==` is the same; a blank between the two is not.
+                if self.rest().starts_with('=') {
+                    self.at += 1;
+                }
+                LabelOperator::Equals(self.value().to_owned())
+            }
+            Some('!') => {
+                self.eat('!');
+                if !self.rest().starts_with('=') {
+                    return Err(self.expected("= after !"));
+                }
+                self.at += 1;
+                LabelOperator::NotEquals(self.value().to_owned())
+            }
+            Some(_) => {
+                let start = self.at;
+                match self.word("an operator")? {
+                    "in" => LabelOperator::In(self.values(key, "in")?),
+                    "notin" => LabelOperator::NotIn(self.values(key, "notin")?),
+                    _ => {
+                        self.at = start;
+                        return Err(self.expected("=, ==, !=, in, notin, a comma or the end"));
+                    }
+                }
+            }
+        };
+        LabelRequirement::new(key, operator)
+    }
+
+    fn values(
+        &mut self,
+        key: &str,
+        operator: &'static str,
+    ) -> Result<Vec<String>, LabelSelectorError> {
+        if !self.eat('(') {
+            return Err(self.expected("( and a list of values"));
+        }
+        if self.eat(')') {
+            return Err(LabelSelectorError::NoValues {
+                key: key.to_owned(),
+                operator,
+            });
+        }
+        let mut values = vec![self.value().to_owned()];
+        while self.eat(',') {
+            values.push(self.value().to_owned());
+        }
+        if !self.eat(')') {
+            return Err(self.expected("a comma or )"));
+        }
+        Ok(sorted(values))
+    }
+
+    /// A word, or the empty value.
+    fn value(&mut self) -> &'a str {
+        self.skip_blanks();
+        let rest = self.rest();
+        let end = rest
+            .find(|c: char| c.is_whitespace() || matches!(c, ',' | '(' | ')' | '=' | '!'))
+            .unwrap_or(rest.len());
+        self.at += end;
+        rest.split_at(end).0
+    }
+
+    fn word(&mut self, expected: &'static str) -> Result<&'a str, LabelSelectorError> {
+        match self.value() {
+            "" => Err(self.expected(expected)),
+            word => Ok(word),
+        }
+    }
+
+    fn peek(&mut self) -> Option<char> {
+        self.skip_blanks();
+        self.rest().chars().next()
+    }
+
+    fn eat(&mut self, wanted: char) -> bool {
+        let found = self.peek() == Some(wanted);
+        if found {
+            self.at += wanted.len_utf8();
+        }
+        found
+    }
+
+    fn skip_blanks(&mut self) {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start().len();
+    }
+
+    fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    fn expected(&self, expected: &'static str) -> LabelSelectorError {
+        LabelSelectorError::Syntax {
+            input: self.text.to_owned(),
+            at: self.at,
+            expected,
+        }
+    }
+}
+
+/// What a configuration may hold.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum LabelSelectorForm {
+    Text(String),
+    Parts(LabelSelectorParts),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LabelSelectorParts {
+    #[serde(default)]
+    match_labels: BTreeMap<String, String>,
+    #[serde(default)]
+    match_expressions: Vec<MatchExpression>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MatchExpression {
+    key: String,
+    operator: MatchOperator,
+    #[serde(default)]
+    values: Vec<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+enum MatchOperator {
+    In,
+    NotIn,
+    Exists,
+    DoesNotExist,
+}
+
+impl TryFrom<LabelSelectorForm> for LabelSelector {
+    type Error = LabelSelectorError;
+
+    fn try_from(form: LabelSelectorForm) -> Result<Self, LabelSelectorError> {
+        let parts = match form {
+            LabelSelectorForm::Text(text) => return text.parse(),
+            LabelSelectorForm::Parts(parts) => parts,
+        };
+        let labels = parts
+            .match_labels
+            .into_iter()
+            .map(|(key, value)| LabelRequirement::new(&key, LabelOperator::Equals(value)));
+        let expressions = parts.match_expressions.into_iter().map(requirement);
+        let requirements = labels.chain(expressions).collect::<Result<_, _>>()?;
+        Ok(Self { requirements })
+    }
+}
+
+fn requirement(expression: MatchExpression) -> Result<LabelRequirement, LabelSelectorError> {
+    let MatchExpression {
+        key,
+        operator,
+        values,
+    } = expression;
+    let operator = match (operator, values.is_empty()) {
+        (MatchOperator::In, false) => LabelOperator::In(sorted(values)),
+        (MatchOperator::NotIn, false) => LabelOperator::NotIn(sorted(values)),
+        (MatchOperator::Exists, true) => LabelOperator::Exists,
+        (MatchOperator::DoesNotExist, true) => LabelOperator::DoesNotExist,
+        (MatchOperator::In, true) => {
+            let operator = "In";
+            return Err(LabelSelectorError::NoValues { key, operator });
+        }
+        (MatchOperator::NotIn, true) => {
+            let operator = "NotIn";
+            return Err(LabelSelectorError::NoValues { key, operator });
+        }
+        (MatchOperator::Exists, false) => {
+            let operator = "Exists";
+            return Err(LabelSelectorError::UnwantedValues { key, operator });
+        }
+        (MatchOperator::DoesNotExist, false) => {
+            let operator = "DoesNotExist";
+            return Err(LabelSelectorError::UnwantedValues { key, operator });
+        }
+    };
+    LabelRequirement::new(&key, operator)
+}
+
+fn sorted(mut values: Vec<String>) -> Vec<String> {
+    values.sort_unstable();
+    values.dedup();
+    values
+}
+
+fn is_label_key(key: &str) -> bool {
+    let (prefix, name) = match key.split_once('/') {
+        Some((prefix, name)) => (Some(prefix), name),
+        None => (None, key),
+    };
+    !name.is_empty() && is_label_value(name) && prefix.is_none_or(is_dns_subdomain)
+}
+
+fn is_label_value(value: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let ends = [value.bytes().next(), value.bytes().next_back()];
+    value.len() <= 63
+        && value.bytes().all(allowed)
+        && ends.iter().flatten().all(u8::is_ascii_alphanumeric)
+}
+
+fn is_dns_subdomain(text: &str) -> bool {
+    let label = |label: &str| {
+        let ends = [label.bytes().next(), label.bytes().next_back()];
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty() && label.bytes().all(allowed) && ends.iter().flatten().all(|b| *b != b'-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
+/// A field selector: all its requirements hold for what it selects; none selects
+/// everything. `path=value`, `path==value` and `path!=value`, joined by commas; in
+/// a value `\,`, `\=` and `\\` stand for the character itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct FieldSelector {
+    requirements: Vec<FieldTerm>,
+}
+
+/// One requirement of a field selector, its path as it was typed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FieldTerm {
+    /// The field's path.
+    pub path: String,
+    /// `!=` instead of `=`.
+    pub negated: bool,
+    /// What the field is compared with; a missing field compares as the empty text.
+    pub value: String,
+}
+
+/// Why a field selector was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldSelectorError {
+    /// A term is not `path=value`, `path==value` or `path!=value`.
+    #[error("{0:?} is not a field requirement: write path=value or path!=value")]
+    Term(String),
+    /// A backslash in a value before something else than a comma, `=` or backslash.
+    #[error("{0:?}: in a value a backslash comes before a comma, = or another backslash only")]
+    Escape(String),
+}
+
+impl FieldSelector {
+    /// Whether it selects everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.requirements.is_empty()
+    }
+
+    /// Its requirements, in the order in which they were typed.
+    #[must_use]
+    pub fn terms(&self) -> &[FieldTerm] {
+        &self.requirements
+    }
+
+    /// Parts it into what an API server can evaluate, which knows the `supported`
+    /// paths of this kind, and what is left for the host.
+    #[must_use]
+    pub fn split(self, supported: &[&str]) -> (Self, Vec<FieldTerm>) {
+        let (requirements, host) = self
+            .requirements
+            .into_iter()
+            .partition(|term| supported.contains(&term.path.as_str()));
+        (Self { requirements }, host)
+    }
+}
+
+impl fmt::Display for FieldSelector {
+    /// As the API server expects it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, term) in self.requirements.iter().enumerate() {
+            let comma = if i > 0 { "," } else { "" };
+            write!(f, "{comma}{term}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for FieldTerm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path)?;
+        f.write_str(if self.negated { "!=" } else { "=" })?;
+        for c in self.value.chars() {
+            if matches!(c, '\\' | ',' | '=') {
+                f.write_str("\\")?;
+            }
+            write!(f, "{c}")?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for FieldSelector {
+    type Error = FieldSelectorError;
+
+    fn try_from(text: String) -> Result<Self, FieldSelectorError> {
+        text.parse()
+    }
+}
+
+impl FromStr for FieldSelector {
+    type Err = FieldSelectorError;
+
+    fn from_str(text: &str) -> Result<Self, FieldSelectorError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let requirements = field_terms(text)
+            .map(field_term)
+            .collect::<Result<_, _>>()?;
+        Ok(Self { requirements })
+    }
+}
+
+/// The texts between commas that neither stand in quotes nor after a backslash.
+fn field_terms(text: &str) -> impl Iterator<Item = &str> {
+    let mut scan = QuoteScan::default();
+    text.split(move |c| scan.outside(c) && c == ',')
+}
+
+fn field_term(term: &str) -> Result<FieldTerm, FieldSelectorError> {
+    let refused = || FieldSelectorError::Term(term.trim().to_owned());
+    let mut scan = QuoteScan::default();
+    let at = term
+        .find(|c| scan.outside(c) && c == '=')
+        .ok_or_else(refused)?;
+    let (left, right) = term.split_at(at);
+    let (path, negated) = match left.strip_suffix('!') {
+        Some(path) => (path.trim(), true),
+        None => (left.trim(), false),
+    };
+    let right = right.strip_prefix('=').unwrap_or(right);
+    let value = match right.strip_prefix('=') {
+        Some(value) if !negated => value,
+        _ => right,
+    };
+    if path.is_empty() {
+        return Err(refused());
+    }
+    Ok(FieldTerm {
+        path: path.to_owned(),
+        negated,
+        value: unescape(value.trim())
+            .ok_or_else(|| FieldSelectorError::Escape(term.trim().to_owned()))?,
+    })
+}
+
+/// None for a lone backslash or `=`, which the API server refuses too.
+fn unescape(value: &str) -> Option<String> {
+    let mut out = String::with_capacity(value.len());
+    let mut chars = value.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.push(chars.next().filter(|c| matches!(c, '\\' | ',' | '='))?),
+            '=' => return None,
+            c => out.push(c),
+        }
+    }
+    Some(out)
+}
+
+/// Tells which characters stand outside of quoted keys (`['a,b']`) and are not
+/// escaped.
+#[derive(Default)]
+struct QuoteScan {
+    quote: Option<char>,
+    previous: Option<char>,
+    escaped: bool,
+}
+
+impl QuoteScan {
+    fn outside(&mut self, c: char) -> bool {
+        let previous = self.previous.replace(c);
+        if std::mem::take(&mut self.escaped) {
+            return false;
+        }
+        match (self.quote, c) {
+            (_, '\\') => {
+                self.escaped = true;
+                false
+            }
+            (None, '\'' | '"') if previous == Some('[') => {
+                self.quote = Some(c);
+                false
+            }
+            (Some(quote), _) => {
+                if c == quote {
+                    self.quote = None;
+                }
+                false
+            }
+            (None, _) => true,
+        }
+    }
+}

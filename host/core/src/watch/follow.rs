@@ -1,0 +1,174 @@
+//! Owns the meaning of the events of a stream: turns frames into outputs and keeps
+//! track of how far the stream has come.
+
+use super::{Action, NoteLevel, WatchOutput, problem::Problem};
+use crate::{
+    Identity,
+    decode::{Decoder, identity_of},
+    frame::{WatchEvent, parse_status, parse_watch_event},
+};
+
+/// How far a watch has come.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// What a watch may resume from and a list must not be older than. `None` before
+    /// the first complete list; empty when the server gives no versions.
+    pub(super) resource_version: Option<String>,
+    /// Objects of the list under way.
+    pub(super) received: u64,
+    /// Whether this resource's streams are known to carry bookmarks.
+    pub(super) carries_bookmarks: bool,
+}
+
+impl Progress {
+    fn advance(&mut self, version: &str) {
+        if version.is_empty() {
+            return;
+        }
+        let own = self.resource_version.get_or_insert_default();
+        own.clear();
+        own.push_str(version);
+    }
+}
+
+/// One chunk's worth of following a stream.
+pub(super) struct Follow<'a> {
+    pub(super) decoder: &'a mut Decoder,
+    pub(super) progress: &'a mut Progress,
+    /// Whether the events are still those of the initial list.
+    pub(super) initial: bool,
+    pub(super) page_size: u32,
+    pub(super) frames: u64,
+    pub(super) out: &'a mut Vec<Action>,
+}
+
+impl Follow<'_> {
+    /// Takes one frame of a watch stream.
+    ///
+    /// # Errors
+    /// What makes it pointless to read on.
+    pub(super) fn frame(&mut self, frame: &[u8]) -> Result<(), Problem> {
+        self.frames += 1;
+        let event = match parse_watch_event(frame) {
+            Ok(event) => event,
+            // Some servers send the Status bare.
+            Err(error) => {
+                return Err(match parse_status(frame) {
+                    Some(status) => Problem::of_event(&status),
+                    None => Problem::of_frame(error),
+                });
+            }
+        };
+        match event {
+            WatchEvent::Added(object) => self.upsert(object, false),
+            WatchEvent::Modified(object) => self.upsert(object, true),
+            WatchEvent::Deleted(object) => self.delete(object)?,
+            WatchEvent::Bookmark { resource_version, initial_events_end } => {
+                self.bookmark(resource_version, initial_events_end);
+            }
+            WatchEvent::Error(status) => return Err(Problem::of_event(&status)),
+            WatchEvent::Unknown(kind) => self.out.push(Action::Note {
+                level: NoteLevel::Warn,
+                message: format!("ignored a watch event of unknown type {kind:?}"),
+            }),
+        }
+        Ok(())
+    }
+
+    /// Takes one element of a list.
+    pub(super) fn element(&mut self, object: &[u8]) {
+        self.frames += 1;
+        self.upsert(object, false);
+    }
+
+    /// `known`: whether the server says that the object was there before.
+    fn upsert(&mut self, json: &[u8], known: bool) {
+        let decoded = match self.decoder.decode(json) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let (identity, version) = split(identity_of(json));
+                self.advance(&version);
+                let identity = error.identity.clone().or(identity);
+                self.count();
+                self.emit(WatchOutput::Quarantined { identity, error: error.to_string() });
+                return;
+            }
+        };
+        self.advance(decoded.object.resource_version());
+        if !decoded.matches {
+            if !self.initial || known {
+                let identity = decoded.object.identity().clone();
+                self.emit(WatchOutput::Deleted { identity, object: None });
+            }
+            return;
+        }
+        if self.initial {
+            self.emit(WatchOutput::Listed(decoded.object));
+            self.count();
+        } else {
+            self.emit(WatchOutput::Applied(decoded.object));
+        }
+    }
+
+    fn delete(&mut self, json: &[u8]) -> Result<(), Problem> {
+        let (identity, object) = match self.decoder.decode(json) {
+            Ok(decoded) => {
+                self.advance(decoded.object.resource_version());
+                (decoded.object.identity().clone(), Some(decoded.object))
+            }
+            Err(error) => {
+                let (identity, version) = split(identity_of(json));
+                let Some(identity) = error.identity.clone().or(identity) else {
+                    return Err(Problem::LostDelete {
+                        text: format!("a deleted object cannot be identified: {error}"),
+                    });
+                };
+                self.advance(&version);
+                (identity, None)
+            }
+        };
+        self.emit(WatchOutput::Deleted { identity, object });
+        Ok(())
+    }
+
+    fn bookmark(&mut self, resource_version: String, initial_events_end: bool) {
+        self.progress.carries_bookmarks = true;
+        if !self.initial {
+            self.progress.advance(&resource_version);
+        } else if initial_events_end {
+            self.initial = false;
+            self.progress.resource_version = Some(resource_version.clone());
+            self.emit(WatchOutput::ListEnd { resource_version });
+        }
+    }
+
+    /// The versions within a streaming list are no point to resume from: its objects come in
+    /// the order of their names.
+    fn advance(&mut self, version: &str) {
+        if !self.initial {
+            self.progress.advance(version);
+        }
+    }
+
+    /// Counts an object of a list, and ends a page's worth of them.
+    fn count(&mut self) {
+        if !self.initial {
+            return;
+        }
+        self.progress.received += 1;
+        if self.progress.received.is_multiple_of(u64::from(self.page_size.max(1))) {
+            self.emit(WatchOutput::PageEnd);
+        }
+    }
+
+    fn emit(&mut self, output: WatchOutput) {
+        self.out.push(Action::Emit(output));
+    }
+}
+
+fn split(found: Option<(Identity, String)>) -> (Option<Identity>, String) {
+    match found {
+        Some((identity, version)) => (Some(identity), version),
+        None => (None, String::new()),
+    }
+}

@@ -28,7 +28,7 @@ pub struct ChangeSet {
 
 /// What happened to an object between two callbacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum NetKind {
+pub enum ChangeKind {
     /// It is gone.
     Deleted,
     /// It is new.
@@ -41,7 +41,7 @@ pub enum NetKind {
 #[derive(Clone, Debug)]
 pub struct NetChange {
     /// What happened.
-    pub kind: NetKind,
+    pub kind: ChangeKind,
     /// The object as it is in the snapshot; a deleted one as the subscriber knew it.
     pub object: Arc<Object>,
 }
@@ -147,31 +147,31 @@ impl ChangeSet {
     pub fn stats(&self, snapshot: &Snapshot) -> Stats {
         let mut stats = Stats::default();
         self.each(snapshot, |kind, _| match kind {
-            NetKind::Created => stats.created += 1,
-            NetKind::Modified => stats.modified += 1,
-            NetKind::Deleted => stats.deleted += 1,
+            ChangeKind::Created => stats.created += 1,
+            ChangeKind::Modified => stats.modified += 1,
+            ChangeKind::Deleted => stats.deleted += 1,
         });
         stats
     }
 
-    fn each(&self, snapshot: &Snapshot, mut each: impl FnMut(NetKind, &Arc<Object>)) {
+    fn each(&self, snapshot: &Snapshot, mut each: impl FnMut(ChangeKind, &Arc<Object>)) {
         if self.all_new {
             snapshot
                 .list()
-                .for_each(|object| each(NetKind::Created, object));
+                .for_each(|object| each(ChangeKind::Created, object));
             return;
         }
         for (identity, base) in &self.bases {
             match (base, snapshot.get_object(identity)) {
                 (None, None) => {}
-                (None, Some(current)) => each(NetKind::Created, current),
-                (Some(base), None) => each(NetKind::Deleted, base),
+                (None, Some(current)) => each(ChangeKind::Created, current),
+                (Some(base), None) => each(ChangeKind::Deleted, base),
                 (Some(base), Some(current)) if is_recreated(base, current) => {
-                    each(NetKind::Deleted, base);
-                    each(NetKind::Created, current);
+                    each(ChangeKind::Deleted, base);
+                    each(ChangeKind::Created, current);
                 }
                 (Some(base), Some(current)) if base.same_content(current) => {}
-                (Some(_), Some(current)) => each(NetKind::Modified, current),
+                (Some(_), Some(current)) => each(ChangeKind::Modified, current),
             }
         }
     }

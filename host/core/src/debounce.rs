@@ -41,6 +41,12 @@ impl Debounce {
         self.due = self.due.map(|due| due.min(now));
     }
 
+    /// What was pending turned out to amount to nothing: no callback is due, and
+    /// the interval goes on from the last one.
+    pub fn cancel(&mut self) {
+        self.due = None;
+    }
+
     /// When the next callback is due; none while nothing is pending.
     #[must_use]
     pub fn due(&self) -> Option<Time> {

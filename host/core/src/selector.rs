@@ -84,6 +84,15 @@ pub enum LabelSelectorError {
 }
 
 impl LabelSelector {
+    /// Takes the text form: `k=v`, `k==v`, `k!=v`, `k in (a,b)`, `k notin (a,b)`, `k`
+    /// and `!k`, joined by commas; blanks around them do not matter.
+    ///
+    /// # Errors
+    /// [`LabelSelectorError`] with what was typed.
+    pub fn parse(text: &str) -> Result<Self, LabelSelectorError> {
+        LabelParser { text, at: 0 }.selector()
+    }
+
     /// Whether it selects everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -136,7 +145,7 @@ impl FromStr for LabelSelector {
     type Err = LabelSelectorError;
 
     fn from_str(text: &str) -> Result<Self, LabelSelectorError> {
-        LabelParser { text, at: 0 }.selector()
+        Self::parse(text)
     }
 }
 
@@ -419,6 +428,20 @@ pub enum FieldSelectorError {
 }
 
 impl FieldSelector {
+    /// Takes the text form.
+    ///
+    /// # Errors
+    /// [`FieldSelectorError`] with the term that is none.
+    pub fn parse(text: &str) -> Result<Self, FieldSelectorError> {
+        if text.trim().is_empty() {
+            return Ok(Self::default());
+        }
+        let requirements = field_terms(text)
+            .map(field_term)
+            .collect::<Result<_, _>>()?;
+        Ok(Self { requirements })
+    }
+
     /// Whether it selects everything.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -480,13 +503,7 @@ impl FromStr for FieldSelector {
     type Err = FieldSelectorError;
 
     fn from_str(text: &str) -> Result<Self, FieldSelectorError> {
-        if text.trim().is_empty() {
-            return Ok(Self::default());
-        }
-        let requirements = field_terms(text)
-            .map(field_term)
-            .collect::<Result<_, _>>()?;
-        Ok(Self { requirements })
+        Self::parse(text)
     }
 }
 

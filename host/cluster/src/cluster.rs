@@ -1,0 +1,332 @@
+//! The server as its owner sees it: start, use in-process, stop.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::api::Api;
+use crate::clock::Clock;
+use crate::http;
+use crate::json;
+use crate::kinds::NAMESPACES;
+use crate::manifests::namespace_of;
+use crate::resources::Resource;
+use crate::state::{Caps, Store};
+use crate::status::ApiError;
+use crate::write::{How, Part, Preconditions, Written};
+
+/// In whose name manifests are written.
+const MANAGER: &str = "haptic-manifests";
+
+/// How a [`Cluster`] is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Where to listen. Default: `127.0.0.1`, on a free port.
+    pub addr: SocketAddr,
+    /// Allows an `addr` that other machines can reach. Default: false. There
+    /// is no authentication: whoever reaches the port is allowed everything.
+    pub allow_non_loopback: bool,
+    /// Time between the bookmarks of a quiet watch. Default: one minute, as on a real server.
+    pub bookmark_interval: Duration,
+    /// Events kept for each type, at least one. Older versions answer 410. Default: 10,000.
+    pub history_events: usize,
+    /// Bytes of JSON kept for each type's events. Default: 64 MiB.
+    pub history_bytes: usize,
+    /// How long a request for a version from the future waits for it before
+    /// it is answered with 504. Default: 3 s, as on a real server.
+    pub fresh_wait: Duration,
+    /// Where timestamps come from. Default: the machine's clock.
+    pub clock: Clock,
+    /// Makes uids and generated names the same on every run. Default: `None`, always different.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            allow_non_loopback: false,
+            bookmark_interval: Duration::from_secs(60),
+            history_events: 10_000,
+            history_bytes: 64 * 1024 * 1024,
+            fresh_wait: Duration::from_secs(3),
+            clock: Clock::System,
+            seed: None,
+        }
+    }
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address is not one of this machine's own loopback addresses.
+    #[error(
+        "{addr} can be reached from other machines, and the embedded cluster lets everybody do everything: \
+         choose a loopback address, or allow it explicitly"
+    )]
+    NotLoopback {
+        /// The address that was asked for.
+        addr: SocketAddr,
+    },
+    /// The address could not be bound.
+    #[error("the embedded cluster cannot listen on {addr}")]
+    Bind {
+        /// The address that was asked for.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The namespaces that always exist could not be made.
+    #[error("the embedded cluster cannot make its first objects")]
+    Seed(#[source] ApiError),
+}
+
+/// What [`Cluster::apply`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// The object is new.
+    Created,
+    /// The object was there and is different now.
+    Updated,
+    /// The object was there and is the same; its resourceVersion stays.
+    Unchanged,
+}
+
+/// A running server. It stops when it is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    api: Arc<Api>,
+    addr: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Cluster {
+    /// Binds the address and serves from then on.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let addr = options.addr;
+        if !addr.ip().is_loopback() && !options.allow_non_loopback {
+            return Err(StartError::NotLoopback { addr });
+        }
+        let bind = |source| StartError::Bind { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(bind)?;
+        let addr = listener.local_addr().map_err(bind)?;
+        let caps = Caps {
+            events: options.history_events,
+            bytes: options.history_bytes,
+        };
+        let store = Store::new(options.clock, options.seed, caps);
+        let api = Arc::new(Api::new(
+            store,
+            options.bookmark_interval,
+            options.fresh_wait,
+            addr.to_string(),
+        ));
+        for name in NAMESPACES {
+            let namespace =
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            apply(&mut api.store(), &namespace).map_err(StartError::Seed)?;
+        }
+        let server = tokio::spawn(http::serve(listener, Arc::clone(&api), addr));
+        tracing::info!(%addr, "the embedded cluster is listening");
+        Ok(Self { api, addr, server })
+    }
+
+    /// The address that clients connect to.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// `http://` and the address.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// A kubeconfig in YAML whose only context, cluster and user are called `haptic`.
+    pub fn kubeconfig(&self) -> String {
+        format!(
+            "apiVersion: v1\n\
+             kind: Config\n\
+             clusters:\n\
+             - name: haptic\n\
+             \x20 cluster:\n\
+             \x20   server: {}\n\
+             users:\n\
+             - name: haptic\n\
+             \x20 user: {{}}\n\
+             contexts:\n\
+             - name: haptic\n\
+             \x20 context:\n\
+             \x20   cluster: haptic\n\
+             \x20   user: haptic\n\
+             \x20   namespace: default\n\
+             current-context: haptic\n",
+            self.url()
+        )
+    }
+
+    /// Creates an object, or replaces the one of its name, status included.
+    ///
+    /// A namespaced object without a namespace goes to `default`; a namespace
+    /// that does not exist is created. A CustomResourceDefinition is served
+    /// when this returns.
+    ///
+    /// # Errors
+    ///
+    /// What the server would answer over HTTP: 404 for a kind that is not
+    /// served, 422 for a bad name, and so on.
+    pub fn apply(&self, object: &Value) -> Result<Applied, ApiError> {
+        apply(&mut self.api.store(), object)
+    }
+
+    /// Deletes an object. One with finalizers is only marked, as over HTTP.
+    ///
+    /// # Errors
+    ///
+    /// 404 when there is no such object, or no such kind.
+    pub fn delete(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<(), ApiError> {
+        let mut store = self.api.store();
+        let resource = find(&store, api_version, kind)?;
+        let namespace = place(&resource, namespace);
+        store.delete(&resource, namespace, name, &Preconditions::default(), false)?;
+        Ok(())
+    }
+
+    /// Reads an object, with apiVersion and kind.
+    ///
+    /// # Errors
+    ///
+    /// 404 when there is no such object, or no such kind.
+    pub fn get(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Value, ApiError> {
+        let store = self.api.store();
+        let resource = find(&store, api_version, kind)?;
+        let found = store.get(&resource, place(&resource, namespace), name);
+        found
+            .ok_or_else(|| ApiError::not_found(&resource, name))?
+            .value(&resource)
+    }
+
+    /// Forgets the history: watches and continue tokens from before now get
+    /// 410, as after a compaction of etcd. A watch that has seen everything
+    /// so far goes on.
+    pub fn compact(&self) {
+        self.api.store().compact();
+    }
+
+    /// The version of the last write.
+    pub fn resource_version(&self) -> u64 {
+        self.api.store().version()
+    }
+
+    /// Closes the port and every connection, and waits until they are closed.
+    pub async fn shutdown(mut self) {
+        self.server.abort();
+        if let Err(error) = (&mut self.server).await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "the embedded cluster's server had failed");
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn find(store: &Store, api_version: &str, kind: &str) -> Result<Arc<Resource>, ApiError> {
+    store.registry.find_kind(api_version, kind).ok_or_else(|| {
+        ApiError::new(
+            404,
+            "NotFound",
+            format!("no matches for kind {kind:?} in version {api_version:?}"),
+        )
+    })
+}
+
+fn place<'n>(resource: &Resource, namespace: Option<&'n str>) -> &'n str {
+    match namespace {
+        Some(namespace) if resource.namespaced && !namespace.is_empty() => namespace,
+        _ if resource.namespaced => "default",
+        _ => "",
+    }
+}
+
+/// Writes an object as a manifest says it, whatever was there before.
+pub(crate) fn apply(store: &mut Store, object: &Value) -> Result<Applied, ApiError> {
+    let resource = find(
+        store,
+        json::text(object, &["apiVersion"]),
+        json::text(object, &["kind"]),
+    )?;
+    if resource.review {
+        return Err(ApiError::method_not_allowed());
+    }
+    let name = json::text(object, &["metadata", "name"]);
+    let namespace = if resource.namespaced {
+        namespace_of(object)
+    } else {
+        ""
+    };
+    let mut value = object.clone();
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        // What a dump of another cluster carries along.
+        for field in [
+            "resourceVersion",
+            "uid",
+            "managedFields",
+            "generation",
+            "selfLink",
+        ] {
+            metadata.remove(field);
+        }
+    }
+    let how = How {
+        manager: MANAGER.to_owned(),
+        dry_run: false,
+        part: Part::Whole,
+    };
+    if resource.namespaced {
+        ensure_namespace(store, namespace, &how)?;
+    }
+    let written = if store.get(&resource, namespace, name).is_some() {
+        store.update(&resource, namespace, name, value, &how)?
+    } else {
+        store.create(&resource, namespace, value, &how)?
+    };
+    Ok(match written {
+        Written::Created(_) => Applied::Created,
+        Written::Updated(_) | Written::Removed(_) => Applied::Updated,
+        Written::Unchanged(_) => Applied::Unchanged,
+    })
+}
+
+fn ensure_namespace(store: &mut Store, name: &str, how: &How) -> Result<(), ApiError> {
+    let namespaces = find(store, "v1", "Namespace")?;
+    if store.get(&namespaces, "", name).is_some() {
+        return Ok(());
+    }
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    store.create(&namespaces, "", namespace, how)?;
+    Ok(())
+}

@@ -397,3 +397,6 @@ pub(crate) fn is_recreated(previous: &Object, current: &Object) -> bool {
     let (previous, current) = (previous.uid(), current.uid());
     previous != current && !previous.is_empty() && !current.is_empty()
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,3 +176,148 @@ impl ChangeSet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a test that cannot go on says where by panicking"
+    )]
+
+    use super::*;
+    use crate::{index::IndexSpec, object::ObjectParts, store::Store};
+
+    fn object(name: &str, uid: &str, version: &str, body: &str) -> Object {
+        Object::new(ObjectParts {
+            identity: Identity::new("n", name).unwrap(),
+            uid,
+            resource_version: version,
+            body,
+            resource_version_span: None,
+            keys: Vec::new(),
+        })
+        .unwrap()
+    }
+
+    /// A store and a subscriber that has been told everything in it.
+    struct Told {
+        store: Store,
+        changes: ChangeSet,
+    }
+
+    impl Told {
+        fn new(known: &[&str]) -> Self {
+            let mut store = Store::new("s", Vec::<IndexSpec>::new());
+            for name in known {
+                store.apply(object(name, "u1", "1", "{}"), &mut Vec::new());
+            }
+            let changes = ChangeSet::default();
+            Self { store, changes }
+        }
+
+        fn apply(&mut self, name: &str, uid: &str, version: &str, body: &str) {
+            let mut deltas = Vec::new();
+            self.store
+                .apply(object(name, uid, version, body), &mut deltas);
+            self.changes.record(&deltas);
+        }
+
+        fn delete(&mut self, name: &str) {
+            let mut deltas = Vec::new();
+            self.store
+                .delete(&Identity::new("n", name).unwrap(), &mut deltas);
+            self.changes.record(&deltas);
+        }
+
+        #[track_caller]
+        fn check(&self, expected: &[(ChangeKind, &str)]) {
+            let snapshot = self.store.snapshot();
+            let net = self.changes.net(&snapshot);
+            let net: Vec<_> = net.iter().map(|c| (c.kind, c.identity().name())).collect();
+            assert_eq!(net, expected);
+            let count = |kind| expected.iter().filter(|change| change.0 == kind).count();
+            let stats = self.changes.stats(&snapshot);
+            assert_eq!(stats.created, count(ChangeKind::Created));
+            assert_eq!(stats.modified, count(ChangeKind::Modified));
+            assert_eq!(stats.deleted, count(ChangeKind::Deleted));
+            assert_eq!(stats.is_empty(), expected.is_empty());
+        }
+    }
+
+    #[test]
+    fn created_then_modified_is_one_created_c3() {
+        let mut told = Told::new(&[]);
+        told.apply("a", "u1", "1", "{}");
+        told.apply("a", "u1", "2", "[]");
+        told.check(&[(ChangeKind::Created, "a")]);
+    }
+
+    #[test]
+    fn created_then_deleted_is_nothing_c3() {
+        let mut told = Told::new(&[]);
+        told.apply("a", "u1", "1", "{}");
+        told.delete("a");
+        assert!(!told.changes.is_empty());
+        told.check(&[]);
+    }
+
+    #[test]
+    fn modified_and_back_is_nothing() {
+        let mut told = Told::new(&["a"]);
+        told.apply("a", "u1", "2", "[]");
+        told.apply("a", "u1", "3", "{}");
+        told.check(&[]);
+    }
+
+    #[test]
+    fn a_recreated_object_is_deleted_and_created_s2() {
+        let mut told = Told::new(&["a", "b"]);
+        told.delete("b");
+        told.apply("b", "u2", "2", "{}");
+        told.apply("a", "u2", "3", "{}");
+        told.check(&[
+            (ChangeKind::Deleted, "a"),
+            (ChangeKind::Created, "a"),
+            (ChangeKind::Deleted, "b"),
+            (ChangeKind::Created, "b"),
+        ]);
+    }
+
+    #[test]
+    fn a_deleted_object_is_reported_as_the_subscriber_knew_it() {
+        let mut told = Told::new(&["a"]);
+        told.apply("a", "u1", "2", "[]");
+        told.delete("a");
+        told.check(&[(ChangeKind::Deleted, "a")]);
+        let net = told.changes.net(&told.store.snapshot());
+        assert_eq!(net[0].object.body().as_str(), "{}");
+    }
+
+    #[test]
+    fn a_failed_delivery_merges_under_newer_changes() {
+        let mut told = Told::new(&["a", "b"]);
+        told.apply("a", "u1", "2", "[]");
+        told.delete("b");
+        let failed = told.changes.take();
+        assert!(told.changes.is_empty());
+        told.apply("a", "u1", "3", "{}");
+        told.apply("b", "u1", "4", "[]");
+        told.apply("c", "u1", "5", "{}");
+        told.changes.merge_older(failed);
+        told.check(&[(ChangeKind::Modified, "b"), (ChangeKind::Created, "c")]);
+    }
+
+    #[test]
+    fn before_the_first_delivery_everything_is_new() {
+        let mut told = Told::new(&["a", "b"]);
+        told.changes = ChangeSet::nothing_delivered();
+        told.delete("a");
+        told.apply("c", "u1", "1", "{}");
+        told.check(&[(ChangeKind::Created, "b"), (ChangeKind::Created, "c")]);
+
+        let failed = told.changes.take();
+        told.apply("b", "u1", "2", "[]");
+        told.changes.merge_older(failed);
+        told.check(&[(ChangeKind::Created, "b"), (ChangeKind::Created, "c")]);
+    }
+}

@@ -81,8 +81,10 @@ impl<T> Ordered<T> {
     ) -> Iter<'_, T> {
         let start = self.lower_bound(before);
         let end = self.lower_bound(|element| !beyond(element));
+        let Some(between) = end.chunk.checked_sub(start.chunk) else {
+            return Iter::default();
+        };
         let chunks = self.chunks.get(start.chunk..).unwrap_or_default();
-        let between = end.chunk.saturating_sub(start.chunk);
         let whole: usize = chunks.iter().take(between).map(|chunk| chunk.len()).sum();
         Iter {
             chunks,
@@ -275,3 +277,113 @@ impl<'a, T> Iterator for Iter<'a, T> {
 }
 
 impl<T> ExactSizeIterator for Iter<'_, T> {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Element = (u16, u8);
+
+    fn check(ordered: &Ordered<Element>, model: &BTreeMap<u16, u8>) {
+        let elements: Vec<_> = ordered.iter().copied().collect();
+        let expected: Vec<_> = model.iter().map(|(k, v)| (*k, *v)).collect();
+        assert_eq!(elements, expected);
+        assert_eq!(ordered.len(), model.len());
+        let sizes: Vec<_> = ordered.chunks.iter().map(|chunk| chunk.len()).collect();
+        assert!(sizes.iter().all(|size| (1..=CHUNK).contains(size)));
+        assert!(
+            ordered
+                .chunks
+                .iter()
+                .all(|chunk| chunk.capacity() <= CHUNK + GROWTH)
+        );
+        assert!(
+            sizes
+                .windows(2)
+                .all(|pair| pair.iter().sum::<usize>() > CHUNK / 4),
+            "{sizes:?}"
+        );
+    }
+
+    fn check_range(ordered: &Ordered<Element>, model: &BTreeMap<u16, u8>, low: u16, high: u16) {
+        let found = ordered.range(|e| e.0 < low, |e| e.0 > high);
+        assert_eq!(found.len(), found.clone().count());
+        let expected = model.iter().filter(|(k, _)| (low..=high).contains(*k));
+        assert!(found.copied().eq(expected.map(|(k, v)| (*k, *v))));
+    }
+
+    fn insert(ordered: &mut Ordered<Element>, element: Element) -> Option<u8> {
+        Some(ordered.insert(element, |e| e.0.cmp(&element.0))?.1)
+    }
+
+    /// Runs of neighbouring keys, put in or taken out one by one, so that chunks
+    /// fill, split, empty and join.
+    fn runs() -> impl Strategy<Value = Vec<(bool, u16, u16, u8)>> {
+        prop::collection::vec(
+            (
+                prop::bool::weighted(0.6),
+                0..2_000_u16,
+                1..400_u16,
+                any::<u8>(),
+            ),
+            1..20,
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn it_follows_a_map_and_clones_never_see_later_writes(runs in runs(), reads: Vec<(u16, u16)>) {
+            let (mut ordered, mut model) = (Ordered::default(), BTreeMap::new());
+            let mut history = Vec::new();
+            for (put, start, len, value) in runs {
+                for key in start..start + len {
+                    if put {
+                        prop_assert_eq!(insert(&mut ordered, (key, value)), model.insert(key, value));
+                    } else {
+                        let removed = ordered.remove(|e| e.0.cmp(&key));
+                        prop_assert_eq!(removed.map(|e| e.1), model.remove(&key));
+                    }
+                }
+                check(&ordered, &model);
+                history.push((ordered.clone(), model.clone()));
+            }
+            for (ordered, model) in &history {
+                check(ordered, model);
+                for (low, high) in &reads {
+                    check_range(ordered, model, low % 2_500, high % 2_500);
+                }
+            }
+            for key in 0..2_500 {
+                let found = ordered.get(|e| e.0.cmp(&key)).map(|e| e.1);
+                prop_assert_eq!(found, model.get(&key).copied());
+            }
+        }
+    }
+
+    #[test]
+    fn input_in_order_fills_its_chunks() {
+        let mut ordered = Ordered::default();
+        for key in 0..10_000 {
+            insert(&mut ordered, (key, 0));
+        }
+        assert_eq!(ordered.chunks.len(), 10_000_usize.div_ceil(CHUNK));
+    }
+
+    #[test]
+    fn a_write_copies_one_chunk_of_a_clone() {
+        let mut ordered = Ordered::default();
+        for key in 0..10_000 {
+            insert(&mut ordered, (key, 0));
+        }
+        let clone = ordered.clone();
+        insert(&mut ordered, (5_000, 1));
+        let pairs = ordered.chunks.iter().zip(clone.chunks.iter());
+        assert_eq!(pairs.filter(|(a, b)| !Arc::ptr_eq(a, b)).count(), 1);
+    }
+}

@@ -529,7 +529,8 @@ fn field_term(term: &str) -> Result<FieldTerm, FieldSelectorError> {
         Some(value) if !negated => value,
         _ => right,
     };
-    if path.is_empty() {
+    // Otherwise the canonical form would mean something else.
+    if path.is_empty() || path.ends_with(['\\', '!']) {
         return Err(refused());
     }
     Ok(FieldTerm {
@@ -554,10 +555,11 @@ fn unescape(value: &str) -> Option<String> {
     Some(out)
 }
 
-/// Tells which characters stand outside of quoted keys (`['a,b']`) and are not
-/// escaped.
+/// Tells which characters stand outside of a path's quoted keys (`['a,b']`) and are
+/// not escaped.
 #[derive(Default)]
 struct QuoteScan {
+    in_value: bool,
     quote: Option<char>,
     previous: Option<char>,
     escaped: bool,
@@ -574,7 +576,7 @@ impl QuoteScan {
                 self.escaped = true;
                 false
             }
-            (None, '\'' | '"') if previous == Some('[') => {
+            (None, '\'' | '"') if previous == Some('[') && !self.in_value => {
                 self.quote = Some(c);
                 false
             }
@@ -584,7 +586,259 @@ impl QuoteScan {
                 }
                 false
             }
-            (None, _) => true,
+            (None, _) => {
+                match c {
+                    '=' => self.in_value = true,
+                    ',' => self.in_value = false,
+                    _ => {}
+                }
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a test that cannot go on says where by panicking"
+    )]
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check_label(text: &str, canonical: &str) {
+        let selector = LabelSelector::parse(text).unwrap();
+        assert_eq!(selector.to_string(), canonical);
+        assert_eq!(canonical.parse(), Ok(selector));
+    }
+
+    #[track_caller]
+    fn check_label_refused(text: &str, error: &str) {
+        assert_eq!(LabelSelector::parse(text).unwrap_err().to_string(), error);
+    }
+
+    #[test]
+    fn label_selectors_are_sent_in_their_canonical_form_w3() {
+        check_label("", "");
+        check_label("  ", "");
+        check_label("a=b", "a=b");
+        check_label("a == b", "a=b");
+        check_label("a!=b", "a!=b");
+        check_label("a != b , c", "a!=b,c");
+        check_label("a=", "a=");
+        check_label("a=,b", "a=,b");
+        check_label("a!=", "a!=");
+        check_label("a", "a");
+        check_label("!a", "!a");
+        check_label(" ! a ", "!a");
+        check_label("a in (y, x,y)", "a in (x,y)");
+        check_label("a in(x)", "a in (x)");
+        check_label("a notin (x,)", "a notin (,x)");
+        check_label("in in (in)", "in in (in)");
+        check_label("notin", "notin");
+        check_label(
+            "app.kubernetes.io/name=web-1.2_b",
+            "app.kubernetes.io/name=web-1.2_b",
+        );
+    }
+
+    #[test]
+    fn label_selectors_that_no_server_takes_are_refused_where_they_go_wrong() {
+        check_label_refused(
+            "a=b c",
+            "label selector \"a=b c\", byte 4: expected a comma or the end",
+        );
+        check_label_refused("a,", "label selector \"a,\", byte 2: expected a label key");
+        check_label_refused(",a", "label selector \",a\", byte 0: expected a label key");
+        check_label_refused("=b", "label selector \"=b\", byte 0: expected a label key");
+        check_label_refused("a!b", "label selector \"a!b\", byte 2: expected = after !");
+        check_label_refused(
+            "a like b",
+            "label selector \"a like b\", byte 2: expected =, ==, !=, in, notin, a comma or the end",
+        );
+        check_label_refused(
+            "a in x",
+            "label selector \"a in x\", byte 5: expected ( and a list of values",
+        );
+        check_label_refused(
+            "a in (x",
+            "label selector \"a in (x\", byte 7: expected a comma or )",
+        );
+        check_label_refused("a in ()", "label \"a\": in needs at least one value");
+        let key = |key: &str| LabelSelectorError::Key(key.to_owned()).to_string();
+        for bad in [
+            "-a",
+            "a.",
+            "/a",
+            "a/",
+            "a/b/c",
+            "A_b/c",
+            "é",
+            &"k".repeat(64),
+        ] {
+            check_label_refused(bad, &key(bad));
+        }
+        let value = |value: &str| LabelSelectorError::Value(value.to_owned()).to_string();
+        for bad in ["-a", "a/b", "é", "a$", &"v".repeat(64)] {
+            check_label_refused(&format!("k={bad}"), &value(bad));
+            check_label_refused(&format!("k notin (a,{bad})"), &value(bad));
+        }
+    }
+
+    #[test]
+    fn match_labels_and_expressions_are_a_selector_too_w3() {
+        let selector: LabelSelector = serde_json::from_value(json!({
+            "matchLabels": {"tier": "web", "app": "shop"},
+            "matchExpressions": [
+                {"key": "env", "operator": "In", "values": ["prod", "dev"]},
+                {"key": "zone", "operator": "NotIn", "values": ["a"]},
+                {"key": "x", "operator": "Exists"},
+                {"key": "y", "operator": "DoesNotExist", "values": []},
+            ],
+        }))
+        .unwrap();
+        assert_eq!(
+            selector.to_string(),
+            "app=shop,tier=web,env in (dev,prod),zone notin (a),x,!y"
+        );
+        let text: LabelSelector = serde_json::from_value(json!("app=shop")).unwrap();
+        assert_eq!(text.to_string(), "app=shop");
+    }
+
+    #[test]
+    fn impossible_match_expressions_are_refused() {
+        for (expression, error) in [
+            (
+                json!({"key": "a", "operator": "In"}),
+                "label \"a\": In needs at least one value",
+            ),
+            (
+                json!({"key": "a", "operator": "NotIn", "values": []}),
+                "label \"a\": NotIn needs at least one value",
+            ),
+            (
+                json!({"key": "a", "operator": "Exists", "values": ["b"]}),
+                "label \"a\": Exists takes no values",
+            ),
+            (
+                json!({"key": "a", "operator": "DoesNotExist", "values": ["b"]}),
+                "label \"a\": DoesNotExist takes no values",
+            ),
+        ] {
+            let form = json!({"matchExpressions": [expression]});
+            let refused = serde_json::from_value::<LabelSelector>(form).unwrap_err();
+            assert_eq!(refused.to_string(), error);
+        }
+    }
+
+    fn term(path: &str, negated: bool, value: &str) -> FieldTerm {
+        FieldTerm {
+            path: path.to_owned(),
+            negated,
+            value: value.to_owned(),
+        }
+    }
+
+    #[track_caller]
+    fn check_field(text: &str, terms: &[FieldTerm], canonical: &str) {
+        let selector = FieldSelector::parse(text).unwrap();
+        assert_eq!(selector.terms(), terms);
+        assert_eq!(selector.to_string(), canonical);
+        assert_eq!(canonical.parse(), Ok(selector));
+    }
+
+    #[test]
+    fn field_selectors_are_sent_in_their_canonical_form_w3() {
+        check_field("", &[], "");
+        check_field(
+            "metadata.name=x",
+            &[term("metadata.name", false, "x")],
+            "metadata.name=x",
+        );
+        check_field(
+            "a==x, b != y",
+            &[term("a", false, "x"), term("b", true, "y")],
+            "a=x,b!=y",
+        );
+        check_field(
+            "spec.nodeName=",
+            &[term("spec.nodeName", false, "")],
+            "spec.nodeName=",
+        );
+        check_field(
+            r"a=x\,y\=z\\",
+            &[term("a", false, r"x,y=z\")],
+            r"a=x\,y\=z\\",
+        );
+        check_field(
+            "metadata.labels['a,b=c']=d",
+            &[term("metadata.labels['a,b=c']", false, "d")],
+            "metadata.labels['a,b=c']=d",
+        );
+        check_field(
+            "a=['x,b=c",
+            &[term("a", false, "['x"), term("b", false, "c")],
+            "a=['x,b=c",
+        );
+        check_field(
+            "a=o'clock,b=c",
+            &[term("a", false, "o'clock"), term("b", false, "c")],
+            "a=o'clock,b=c",
+        );
+        let escaped = r"metadata.labels.kubernetes\.io/service-name";
+        check_field(
+            &format!("{escaped}=x"),
+            &[term(escaped, false, "x")],
+            &format!("{escaped}=x"),
+        );
+    }
+
+    #[test]
+    fn what_is_no_field_requirement_is_refused() {
+        let term = |text: &str| FieldSelectorError::Term(text.to_owned());
+        let escape = |text: &str| FieldSelectorError::Escape(text.to_owned());
+        for (text, error) in [
+            ("a", term("a")),
+            ("=x", term("=x")),
+            ("!=x", term("!=x")),
+            ("a=x,", term("")),
+            ("a=x,b", term("b")),
+            (r"a=x\y", escape(r"a=x\y")),
+            (r"a=x\", escape(r"a=x\")),
+            ("a=x=y", escape("a=x=y")),
+            ("a!==y", escape("a!==y")),
+            ("metadata.labels['a=b", term("metadata.labels['a=b")),
+            (r"a\ =b", term(r"a\ =b")),
+            ("a! =b", term("a! =b")),
+        ] {
+            assert_eq!(FieldSelector::parse(text), Err(error));
+        }
+    }
+
+    #[test]
+    fn what_the_server_cannot_evaluate_is_left_for_the_host_w3() {
+        let selector: FieldSelector = "metadata.name=x,spec.class!=y,metadata.namespace=z"
+            .parse()
+            .unwrap();
+        let (server, host) = selector.split(&["metadata.name", "metadata.namespace"]);
+        assert_eq!(server.to_string(), "metadata.name=x,metadata.namespace=z");
+        assert_eq!(host, [term("spec.class", true, "y")]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_accepted_has_one_canonical_form(text in r#"[ab,=!()\\'"\[\] iné]{0,12}"#) {
+            if let Ok(selector) = LabelSelector::parse(&text) {
+                prop_assert_eq!(LabelSelector::parse(&selector.to_string()), Ok(selector));
+            }
+            if let Ok(selector) = FieldSelector::parse(&text) {
+                prop_assert_eq!(FieldSelector::parse(&selector.to_string()), Ok(selector));
+            }
         }
     }
 }

@@ -242,3 +242,169 @@ fn parse_cursor(text: &str) -> Option<Identity> {
     let (namespace, name) = joined.split_at_checked(len.parse().ok()?)?;
     Identity::new(namespace, name).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a test that cannot go on says where by panicking"
+    )]
+
+    use super::*;
+    use crate::{key, object::ObjectParts, store::Store};
+
+    const PRIMARY: [(&str, usize, bool); 1] = [("", 2, true)];
+
+    /// Objects of those names; each has the key (namespace, name) in every index.
+    fn snapshot(indexes: &[(&str, usize, bool)], objects: &[(&str, &str)]) -> Snapshot {
+        let specs = indexes.iter().map(|(name, arity, identity)| IndexSpec {
+            name: (*name).to_owned(),
+            arity: *arity,
+            identity: *identity,
+        });
+        let mut store = Store::new("s", specs.collect());
+        for (namespace, name) in objects {
+            let keys = indexes
+                .iter()
+                .map(|_| vec![key::encode([*namespace, *name])]);
+            let parts = ObjectParts {
+                identity: Identity::new(namespace, name).unwrap(),
+                uid: "",
+                resource_version: "",
+                body: "{}",
+                resource_version_span: None,
+                keys: keys.collect(),
+            };
+            store.apply(Object::new(parts).unwrap(), &mut Vec::new());
+        }
+        store.snapshot()
+    }
+
+    fn names<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<String> {
+        let objects = objects.into_iter();
+        objects
+            .map(|object| object.identity().to_string())
+            .collect()
+    }
+
+    fn all_pages(snapshot: &Snapshot, limit: usize) -> Vec<Vec<String>> {
+        let mut pages = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = snapshot.page(cursor.as_deref(), limit).unwrap();
+            pages.push(names(page.objects));
+            cursor = page.next;
+            if cursor.is_none() {
+                return pages;
+            }
+        }
+    }
+
+    #[test]
+    fn pages_hold_every_object_once_and_in_order() {
+        let objects = [
+            ("b", "x"),
+            ("a", "y"),
+            ("", "c:1"),
+            ("a", "x"),
+            ("a:b", "x"),
+        ];
+        let snapshot = snapshot(&PRIMARY, &objects);
+        assert_eq!(
+            all_pages(&snapshot, 2),
+            [vec!["c:1", "a/x"], vec!["a/y", "a:b/x"], vec!["b/x"]]
+        );
+        for limit in [0, 1, 5, 6, usize::MAX] {
+            assert_eq!(all_pages(&snapshot, limit).concat(), names(snapshot.list()));
+        }
+    }
+
+    #[test]
+    fn an_empty_store_is_one_empty_page() {
+        assert_eq!(all_pages(&snapshot(&PRIMARY, &[]), 3), [[""; 0]]);
+    }
+
+    #[test]
+    fn a_cursor_outlives_its_object() {
+        let before = snapshot(&PRIMARY, &[("a", "x"), ("a", "y")]);
+        let cursor = before.page(None, 1).unwrap().next;
+        let after = snapshot(&PRIMARY, &[("a", "y"), ("a", "z")]);
+        let page = after.page(cursor.as_deref(), 9).unwrap();
+        assert_eq!(names(page.objects), ["a/y", "a/z"]);
+    }
+
+    #[test]
+    fn a_text_that_is_no_cursor_is_refused() {
+        let snapshot = snapshot(&PRIMARY, &[("a", "x")]);
+        for text in [
+            "",
+            ":",
+            "x",
+            "1",
+            "1:",
+            "1:a",
+            "-1:ax",
+            "9:ax",
+            "1:äx",
+            "99999999999999999999:a",
+            "0:\0",
+            "a/x",
+        ] {
+            let refused = snapshot.page(Some(text), 1).map(|page| page.objects.len());
+            assert_eq!(refused, Err(CursorError(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn reads_name_the_index_and_the_number_of_keys_that_were_wrong_i5() {
+        let snapshot = snapshot(&[("routes", 2, false)], &[("a", "x")]);
+        let check = |index: &str, keys: &[&str], expected: &str| {
+            let error = snapshot.get_by(index, keys).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        check("", &["a"], "the store has no primary index");
+        check("hosts", &["a"], "the store has no index named \"hosts\"");
+        check(
+            "routes",
+            &[],
+            "no key was given: give 1 to 2, or list the store",
+        );
+        check(
+            "routes",
+            &["a", "x", "y"],
+            "3 keys were given, but the index has 2",
+        );
+    }
+
+    #[test]
+    fn an_identity_index_answers_like_a_stored_one() {
+        let objects = [("a", "x"), ("a", "y"), ("a-b", "x"), ("b", "x")];
+        let snapshot = snapshot(&[("", 2, true), ("stored", 2, false)], &objects);
+        for keys in [
+            &["a"][..],
+            &["b"],
+            &["c"],
+            &[""],
+            &["a\0x"],
+            &["a", "x"],
+            &["a", "z"],
+            &["a", ""],
+            &["a\0", "x"],
+            &["a", "x\0"],
+        ] {
+            let identity = names(snapshot.get(keys).unwrap());
+            assert_eq!(
+                identity,
+                names(snapshot.get_by("stored", keys).unwrap()),
+                "{keys:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_cluster_scoped_kind_is_found_by_its_name_alone() {
+        let snapshot = snapshot(&[("", 1, true)], &[("", "x"), ("", "y")]);
+        assert_eq!(names(snapshot.get(&["y"]).unwrap()), ["y"]);
+        assert_eq!(names(snapshot.get(&["z"]).unwrap()), [""; 0]);
+    }
+}

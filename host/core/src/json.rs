@@ -37,6 +37,8 @@ pub enum SyntaxErrorKind {
     TrailingData,
     /// The bytes are not UTF-8.
     InvalidUtf8,
+    /// Many members have the name of an earlier one in the same object.
+    RepeatedNames,
 }
 
 impl fmt::Display for SyntaxErrorKind {
@@ -50,6 +52,7 @@ impl fmt::Display for SyntaxErrorKind {
             Self::TooDeep => f.write_str("nested deeper than 127 levels"),
             Self::TrailingData => f.write_str("unexpected data after the value"),
             Self::InvalidUtf8 => f.write_str("invalid UTF-8"),
+            Self::RepeatedNames => f.write_str("many members of the same name"),
         }
     }
 }
@@ -81,10 +84,6 @@ impl<'a> Scanner<'a> {
 
     pub(crate) fn pos(&self) -> usize {
         self.pos
-    }
-
-    pub(crate) fn text(&self) -> &'a str {
-        self.text
     }
 
     /// Whether insignificant white space was passed since the last call.

@@ -4,6 +4,13 @@
 #![forbid(unsafe_code)]
 
 pub mod changes;
+pub mod watch;
+pub mod view;
+pub mod spec;
+pub mod select;
+pub mod path;
+pub mod engine;
+pub mod decode;
 pub mod debounce;
 pub mod frame;
 pub mod index;
@@ -15,6 +22,7 @@ pub mod selector;
 pub mod snapshot;
 pub mod store;
 mod time;
+mod walk;
 
 pub use object::{Body, Identity, Object};
 pub use time::Time;

@@ -1,0 +1,445 @@
+//! Owns the pass over one JSON text in which paths are matched and members are kept or
+//! dropped. Does not know what the matches are for ([`crate::path`], [`crate::decode`]).
+
+mod trie;
+
+use crate::json::{MAX_DEPTH, Scanner, SyntaxError, SyntaxErrorKind, compact_into, unescape};
+use std::{borrow::Cow, ops::Range};
+use trie::NodeId;
+
+pub(crate) use trie::{Mark, Trie};
+
+/// No API server repeats a member name, and each repetition costs a look at all matches.
+const MAX_REPEATS: usize = 64;
+
+/// A value that a path matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) target: usize,
+    /// Where it starts in the input.
+    pub(crate) start: usize,
+    /// Where it ends in the input; equal to `start` when the walk failed inside it.
+    pub(crate) end: usize,
+    /// Where it starts in the output, when it was written.
+    pub(crate) written_at: Option<usize>,
+}
+
+/// The working memory of a walk, to be used again.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    /// What was matched, in document order.
+    pub(crate) found: Vec<Found>,
+    /// What was written.
+    pub(crate) out: String,
+    /// Where the values of `apiVersion` and `kind` of the root stand in the input, which
+    /// a projection does not write.
+    pub(crate) hoisted: [Range<usize>; 2],
+    /// A stack of the nodes that match the values around the cursor.
+    active: Vec<NodeId>,
+    /// For each node the object in which it was matched last.
+    seen_in: Vec<u64>,
+    objects: u64,
+}
+
+impl Scratch {
+    /// Gives back what is beyond `bytes` bytes, or as many entries.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        if self.out.capacity() > bytes || self.found.capacity() > bytes {
+            self.out = String::new();
+            self.found = Vec::new();
+        }
+    }
+}
+
+/// What of a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Nothing.
+    Discard,
+    /// What is marked [`Mark::Keep`], and the containers around it.
+    Partial,
+    /// Everything.
+    Write,
+}
+
+/// One pass over one text.
+pub(crate) struct Walker<'a, 'w> {
+    scanner: Scanner<'a>,
+    trie: &'w Trie,
+    scratch: &'w mut Scratch,
+    hoist: bool,
+    repeats: usize,
+}
+
+impl<'a, 'w> Walker<'a, 'w> {
+    pub(crate) fn new(json: &'a str, trie: &'w Trie, scratch: &'w mut Scratch) -> Self {
+        scratch.found.clear();
+        scratch.out.clear();
+        scratch.hoisted = [0..0, 0..0];
+        scratch.active.clear();
+        scratch.active.push(trie.root());
+        if scratch.seen_in.len() < trie.len() {
+            scratch.seen_in.resize(trie.len(), 0);
+        }
+        Self {
+            scanner: Scanner::new(json),
+            trie,
+            scratch,
+            hoist: false,
+            repeats: 0,
+        }
+    }
+
+    /// Matches the paths and writes nothing.
+    pub(crate) fn extract(mut self) -> Result<(), SyntaxError> {
+        self.scanner.space();
+        self.value(0..1, Mode::Discard, 0)?;
+        self.end()
+    }
+
+    /// Matches the paths and writes an object: `prefix`, which opens it and holds at
+    /// least one member, and then the members of the root but `apiVersion` and `kind`.
+    /// With `all` everything is written that no path ignores, else what a path keeps.
+    pub(crate) fn project(mut self, prefix: &str, all: bool) -> Result<(), SyntaxError> {
+        self.scanner.space();
+        if self.scanner.peek() != Some(b'{') {
+            return Err(self.scanner.expected("an object"));
+        }
+        self.scratch.out.push_str(prefix);
+        self.hoist = true;
+        let root = self.trie.node(self.trie.root());
+        let mode = match (root.ignore, all || root.keep) {
+            (true, _) => Mode::Discard,
+            (false, true) => Mode::Write,
+            (false, false) => Mode::Partial,
+        };
+        self.value(0..1, mode, 0)?;
+        if mode == Mode::Discard {
+            self.scratch.out.push('}');
+        }
+        self.end()
+    }
+
+    fn end(mut self) -> Result<(), SyntaxError> {
+        self.scanner.space();
+        match self.scanner.peek() {
+            None => Ok(()),
+            Some(_) => Err(SyntaxError {
+                offset: self.scanner.pos(),
+                kind: SyntaxErrorKind::TrailingData,
+            }),
+        }
+    }
+
+    /// Passes one value, which the `active` nodes match and which stands in `depth`
+    /// containers.
+    fn value(&mut self, active: Range<usize>, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
+        let first = self.scratch.found.len();
+        let written_at = (mode != Mode::Discard).then_some(self.scratch.out.len());
+        let start = self.scanner.pos();
+        let (mut by_name, mut by_index) = (self.hoist && depth == 0, false);
+        for &id in self.scratch.active.get(active.clone()).unwrap_or_default() {
+            let node = self.trie.node(id);
+            by_name |= node.goes_on_by_name();
+            by_index |= node.goes_on_by_index();
+            for &target in &node.targets {
+                self.scratch.found.push(Found {
+                    target,
+                    start,
+                    end: start,
+                    written_at,
+                });
+            }
+        }
+        let reported = self.scratch.found.len();
+        match self.scanner.peek() {
+            Some(b'{') if by_name => self.object(active, mode, depth)?,
+            Some(b'[') if by_index => self.array(active, mode, depth)?,
+            _ => self.leaf(mode, depth)?,
+        }
+        let end = self.scanner.pos();
+        for found in self
+            .scratch
+            .found
+            .get_mut(first..reported)
+            .unwrap_or_default()
+        {
+            found.end = end;
+        }
+        Ok(())
+    }
+
+    /// Passes a value inside of which no path ends.
+    fn leaf(&mut self, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
+        let start = self.scanner.pos();
+        self.scanner.take_spaced();
+        self.scanner.skip(depth)?;
+        if mode == Mode::Write {
+            let text = self.scanner.slice(start..self.scanner.pos());
+            if self.scanner.take_spaced() {
+                compact_into(&mut self.scratch.out, text);
+            } else {
+                self.scratch.out.push_str(text);
+            }
+        }
+        Ok(())
+    }
+
+    fn object(
+        &mut self,
+        active: Range<usize>,
+        mode: Mode,
+        depth: usize,
+    ) -> Result<(), SyntaxError> {
+        self.enter(depth)?;
+        let root = self.hoist && depth == 0;
+        if mode != Mode::Discard && !root {
+            self.scratch.out.push('{');
+        }
+        let mut first_written = !root;
+        self.scratch.objects += 1;
+        let this = self.scratch.objects;
+        let found_before = self.scratch.found.len();
+        self.scanner.space();
+        if self.scanner.peek() == Some(b'}') {
+            self.scanner.advance();
+            self.close(mode, '}');
+            return Ok(());
+        }
+        loop {
+            let name_start = self.scanner.pos();
+            let name = self.scanner.string("a member name")?;
+            let name_end = self.scanner.pos();
+            self.scanner.space();
+            self.scanner.expect(b':', "`:`")?;
+            self.scanner.space();
+            let raw = self.scanner.slice(name.range);
+            let name = if name.escaped {
+                unescape(raw)
+            } else {
+                Cow::Borrowed(raw)
+            };
+            let hoisted = match &*name {
+                "apiVersion" if root => Some(0),
+                "kind" if root => Some(1),
+                _ => None,
+            };
+            let children = self.members(active.clone(), &name, this, found_before)?;
+            let below = match hoisted {
+                Some(_) => Mode::Discard,
+                None => self.mode_below(children.clone(), mode),
+            };
+            let start = self.scanner.pos();
+            if below != Mode::Discard {
+                if !std::mem::take(&mut first_written) {
+                    self.scratch.out.push(',');
+                }
+                self.scratch
+                    .out
+                    .push_str(self.scanner.slice(name_start..name_end));
+                self.scratch.out.push(':');
+            }
+            if children.is_empty() {
+                self.leaf(below, depth + 1)?;
+            } else {
+                self.value(children.clone(), below, depth + 1)?;
+                self.scratch.active.truncate(children.start);
+            }
+            if let Some(range) = hoisted.and_then(|which| self.scratch.hoisted.get_mut(which)) {
+                *range = start..self.scanner.pos();
+            }
+            self.scanner.space();
+            match self.scanner.peek() {
+                Some(b',') => {
+                    self.scanner.advance();
+                    self.scanner.space();
+                }
+                Some(b'}') => break,
+                _ => return Err(self.scanner.expected("`,` or `}`")),
+            }
+        }
+        self.scanner.advance();
+        self.close(mode, '}');
+        Ok(())
+    }
+
+    fn array(&mut self, active: Range<usize>, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
+        let length = if self.counts_from_the_end(active.clone()) {
+            self.array_length(depth)?
+        } else {
+            0
+        };
+        self.enter(depth)?;
+        if mode != Mode::Discard {
+            self.scratch.out.push('[');
+        }
+        let mut first_written = true;
+        self.scanner.space();
+        if self.scanner.peek() == Some(b']') {
+            self.scanner.advance();
+            self.close(mode, ']');
+            return Ok(());
+        }
+        for index in 0_i64.. {
+            let children = self.elements(active.clone(), index, length);
+            let below = self.mode_below(children.clone(), mode);
+            if below != Mode::Discard && !std::mem::take(&mut first_written) {
+                self.scratch.out.push(',');
+            }
+            if children.is_empty() {
+                self.leaf(below, depth + 1)?;
+            } else {
+                self.value(children.clone(), below, depth + 1)?;
+                self.scratch.active.truncate(children.start);
+            }
+            self.scanner.space();
+            match self.scanner.peek() {
+                Some(b',') => {
+                    self.scanner.advance();
+                    self.scanner.space();
+                }
+                Some(b']') => break,
+                _ => return Err(self.scanner.expected("`,` or `]`")),
+            }
+        }
+        self.scanner.advance();
+        self.close(mode, ']');
+        Ok(())
+    }
+
+    /// The length of the array at the cursor, which stays where it is.
+    fn array_length(&self, depth: usize) -> Result<i64, SyntaxError> {
+        let mut scanner = self.scanner.clone();
+        scanner.advance();
+        for length in 1_i64.. {
+            scanner.space();
+            if length == 1 && scanner.peek() == Some(b']') {
+                break;
+            }
+            scanner.skip(depth + 1)?;
+            scanner.space();
+            if scanner.peek() != Some(b',') {
+                return Ok(length);
+            }
+            scanner.advance();
+        }
+        Ok(0)
+    }
+
+    /// Passes an opening bracket.
+    fn enter(&mut self, depth: usize) -> Result<(), SyntaxError> {
+        if depth >= MAX_DEPTH {
+            let offset = self.scanner.pos();
+            return Err(SyntaxError {
+                offset,
+                kind: SyntaxErrorKind::TooDeep,
+            });
+        }
+        self.scanner.advance();
+        Ok(())
+    }
+
+    fn close(&mut self, mode: Mode, bracket: char) {
+        if mode != Mode::Discard {
+            self.scratch.out.push(bracket);
+        }
+    }
+
+    /// Pushes the nodes that match the member `name` of an object that the `active`
+    /// nodes match; their range on the stack. `this` tells the object from all others,
+    /// `found_before` is the number of matches before it.
+    #[inline]
+    fn members(
+        &mut self,
+        active: Range<usize>,
+        name: &str,
+        this: u64,
+        found_before: usize,
+    ) -> Result<Range<usize>, SyntaxError> {
+        let start = self.scratch.active.len();
+        for at in active {
+            let Some(&id) = self.scratch.active.get(at) else {
+                break;
+            };
+            let node = self.trie.node(id);
+            if let Some(child) = node.name(name) {
+                self.scratch.active.push(child);
+                if let Some(seen) = self.scratch.seen_in.get_mut(child)
+                    && std::mem::replace(seen, this) == this
+                {
+                    self.forget(child, found_before)?;
+                }
+            }
+            self.scratch.active.extend(node.wildcard);
+        }
+        Ok(start..self.scratch.active.len())
+    }
+
+    /// Takes back what was found at and below a node since `found_before`, because the
+    /// member is there a second time.
+    #[cold]
+    fn forget(&mut self, node: NodeId, found_before: usize) -> Result<(), SyntaxError> {
+        self.repeats += 1;
+        if self.repeats > MAX_REPEATS {
+            let offset = self.scanner.pos();
+            return Err(SyntaxError {
+                offset,
+                kind: SyntaxErrorKind::RepeatedNames,
+            });
+        }
+        let mut position = 0;
+        self.scratch.found.retain(|found| {
+            position += 1;
+            position <= found_before || !self.trie.reports(node, found.target)
+        });
+        Ok(())
+    }
+
+    /// Pushes the nodes that match the element at `index`; their range on the stack.
+    fn elements(&mut self, active: Range<usize>, index: i64, length: i64) -> Range<usize> {
+        let start = self.scratch.active.len();
+        for at in active {
+            let Some(&id) = self.scratch.active.get(at) else {
+                break;
+            };
+            let node = self.trie.node(id);
+            self.scratch.active.extend(node.index(index));
+            if length > 0 {
+                self.scratch.active.extend(node.index(index - length));
+            }
+            self.scratch.active.extend(node.wildcard);
+        }
+        start..self.scratch.active.len()
+    }
+
+    /// How much is written of the value at the cursor, which the `children` nodes match,
+    /// in a container of which as much as `mode` says is written.
+    #[inline]
+    fn mode_below(&self, children: Range<usize>, mode: Mode) -> Mode {
+        let children = self.scratch.active.get(children).unwrap_or_default();
+        let mut nodes = children.iter().map(|&id| self.trie.node(id));
+        if mode == Mode::Discard || nodes.clone().any(|node| node.ignore) {
+            return Mode::Discard;
+        }
+        if mode == Mode::Write || nodes.clone().any(|node| node.keep) {
+            return Mode::Write;
+        }
+        let leads_on = match self.scanner.peek() {
+            Some(b'{') => nodes.any(|node| node.keeps_member),
+            Some(b'[') => nodes.any(|node| node.keeps_element),
+            _ => false,
+        };
+        if leads_on {
+            Mode::Partial
+        } else {
+            Mode::Discard
+        }
+    }
+
+    fn counts_from_the_end(&self, active: Range<usize>) -> bool {
+        let active = self.scratch.active.get(active).unwrap_or_default();
+        active
+            .iter()
+            .any(|&id| self.trie.node(id).counts_from_the_end())
+    }
+}

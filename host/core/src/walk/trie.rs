@@ -1,0 +1,152 @@
+//! Owns several paths merged at their common beginnings.
+
+use crate::path::Segment;
+
+/// Several paths, merged at their common beginnings.
+#[derive(Clone, Debug)]
+pub(crate) struct Trie {
+    /// The first is the root.
+    nodes: Vec<Node>,
+}
+
+/// The position of a node in its trie.
+pub(super) type NodeId = usize;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Node {
+    /// Sorted.
+    names: Vec<(Box<str>, NodeId)>,
+    /// Sorted; negative ones count from the end.
+    indices: Vec<(i64, NodeId)>,
+    pub(super) wildcard: Option<NodeId>,
+    pub(super) ignore: bool,
+    pub(super) keep: bool,
+    /// A kept path goes on with a name or a wildcard.
+    pub(super) keeps_member: bool,
+    /// A kept path goes on with an index or a wildcard.
+    pub(super) keeps_element: bool,
+    pub(super) targets: Vec<usize>,
+}
+
+/// What a path in a trie is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Its values are reported under this number.
+    Target(usize),
+    /// Its values are not written.
+    Ignore,
+    /// Its values are written, when not all are.
+    Keep,
+}
+
+impl Default for Trie {
+    fn default() -> Self {
+        Self {
+            nodes: vec![Node::default()],
+        }
+    }
+}
+
+impl Trie {
+    pub(crate) fn add(&mut self, segments: &[Segment], mark: Mark) {
+        let mut id = self.root();
+        for segment in segments {
+            let next = self.nodes.len();
+            let node = &mut self.nodes[id];
+            if mark == Mark::Keep {
+                node.keeps_member |= !matches!(segment, Segment::Index(_));
+                node.keeps_element |= !matches!(segment, Segment::Name(_));
+            }
+            id = match segment {
+                Segment::Name(name) => child(&mut node.names, name, next),
+                Segment::Index(index) => child(&mut node.indices, index, next),
+                Segment::Wildcard => *node.wildcard.get_or_insert(next),
+            };
+            if id == next {
+                self.nodes.push(Node::default());
+            }
+        }
+        let node = &mut self.nodes[id];
+        match mark {
+            Mark::Target(target) if node.targets.contains(&target) => {}
+            Mark::Target(target) => node.targets.push(target),
+            Mark::Ignore => node.ignore = true,
+            Mark::Keep => node.keep = true,
+        }
+    }
+
+    pub(super) fn root(&self) -> NodeId {
+        0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Ids are made by `add` alone and nodes are never removed, so every id is in range.
+    #[inline]
+    pub(super) fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id]
+    }
+
+    /// Whether `target` is reported at `id` or below.
+    pub(super) fn reports(&self, id: NodeId, target: usize) -> bool {
+        let node = self.node(id);
+        let below = |id: &NodeId| self.reports(*id, target);
+        node.targets.contains(&target)
+            || node.names.iter().map(|(_, id)| id).any(below)
+            || node.indices.iter().map(|(_, id)| id).any(below)
+            || node.wildcard.iter().any(below)
+    }
+}
+
+/// The child under `key`, which becomes `next` when there is none.
+fn child<K: Ord + Clone>(children: &mut Vec<(K, NodeId)>, key: &K, next: NodeId) -> NodeId {
+    match children.binary_search_by(|(other, _)| other.cmp(key)) {
+        Ok(at) => children[at].1,
+        Err(at) => {
+            children.insert(at, (key.clone(), next));
+            next
+        }
+    }
+}
+
+impl Node {
+    #[inline]
+    pub(super) fn name(&self, name: &str) -> Option<NodeId> {
+        /// Up to here comparing, lengths first, beats a binary search.
+        const FEW: usize = 12;
+        if self.names.len() <= FEW {
+            self.names
+                .iter()
+                .find(|(other, _)| **other == *name)
+                .map(|(_, id)| *id)
+        } else {
+            let at = self
+                .names
+                .binary_search_by(|(other, _)| (**other).cmp(name))
+                .ok()?;
+            self.names.get(at).map(|(_, id)| *id)
+        }
+    }
+
+    pub(super) fn index(&self, index: i64) -> Option<NodeId> {
+        let at = self
+            .indices
+            .binary_search_by_key(&index, |(other, _)| *other)
+            .ok()?;
+        self.indices.get(at).map(|(_, id)| *id)
+    }
+
+    pub(super) fn goes_on_by_name(&self) -> bool {
+        !self.names.is_empty() || self.wildcard.is_some()
+    }
+
+    pub(super) fn goes_on_by_index(&self) -> bool {
+        !self.indices.is_empty() || self.wildcard.is_some()
+    }
+
+    pub(super) fn counts_from_the_end(&self) -> bool {
+        self.indices.first().is_some_and(|(index, _)| *index < 0)
+    }
+}

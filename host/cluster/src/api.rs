@@ -16,7 +16,7 @@ use crate::selector::Selector;
 use crate::state::{Object, Store};
 use crate::status::ApiError;
 use crate::watch::WatchParams;
-use crate::write::{Deleted, How, Part, Preconditions, Written, deletion_status};
+use crate::write::{Deleted, How, Part, Preconditions, Tracking, Written, deletion_status};
 use crate::{discovery, list, openapi, patch, review, scale, watch};
 
 /// The server behind its front: state, and what a request may take.
@@ -385,9 +385,13 @@ async fn start_watch(api: &Arc<Api>, call: Call) -> Answer {
 fn create(api: &Api, call: &Call) -> Answer {
     let how = call.how()?;
     let Input { value, warnings } = input::object(call)?;
-    let written = api
-        .store()
-        .create(&call.resource, &call.namespace, value, &how)?;
+    let written = api.store().create(
+        &call.resource,
+        &call.namespace,
+        value,
+        &how,
+        Tracking::Write,
+    )?;
     answer_written(api, call, &written, &warnings)
 }
 

@@ -1,6 +1,7 @@
 //! The server as its owner sees it: start, use in-process, stop.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +11,15 @@ use tokio::task::JoinHandle;
 
 use crate::api::Api;
 use crate::clock::Clock;
+use crate::feed::Feed;
 use crate::http;
 use crate::json;
 use crate::kinds::NAMESPACES;
-use crate::manifests::namespace_of;
+use crate::manifests::{ManifestError, namespace_of};
 use crate::resources::Resource;
 use crate::state::{Caps, Store};
 use crate::status::ApiError;
-use crate::write::{How, Part, Preconditions, Written};
+use crate::write::{How, Part, Preconditions, Tracking, Written};
 
 /// In whose name manifests are written.
 const MANAGER: &str = "haptic-manifests";
@@ -225,6 +227,47 @@ impl Cluster {
             .value(&resource)
     }
 
+    /// Loads manifests, and follows what is done to their files from then on:
+    /// a changed object is an update, a new one a create, one that is gone a
+    /// delete. Changes that others make to the objects are left alone.
+    ///
+    /// While a file is broken, or an object in it is, the errors are logged
+    /// with file and line and everything stays as it was.
+    ///
+    /// Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the manifests, see [`load_manifests`](crate::load_manifests),
+    /// every object that the server refuses, and paths that cannot be watched.
+    /// Nothing is loaded then, unless it was the server that refused an object.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use haptic_cluster::{Cluster, Options};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path().to_owned();
+    /// # std::fs::write(
+    /// #     folder.join("a.yaml"),
+    /// #     "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n",
+    /// # )?;
+    /// let cluster = Cluster::start(Options::default()).await?;
+    /// match cluster.feed(&[folder]) {
+    ///     Ok(_feed) => println!("objects follow the files while the feed lives"),
+    ///     Err(errors) => errors.iter().for_each(|error| eprintln!("{error}")),
+    /// }
+    /// assert!(cluster.get("v1", "ConfigMap", None, "a").is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn feed(&self, paths: &[PathBuf]) -> Result<Feed, Vec<ManifestError>> {
+        Feed::start(&self.api, paths)
+    }
+
     /// Forgets the history: watches and continue tokens from before now get
     /// 410, as after a compaction of etcd. A watch that has seen everything
     /// so far goes on.
@@ -254,7 +297,11 @@ impl Drop for Cluster {
     }
 }
 
-fn find(store: &Store, api_version: &str, kind: &str) -> Result<Arc<Resource>, ApiError> {
+pub(crate) fn find(
+    store: &Store,
+    api_version: &str,
+    kind: &str,
+) -> Result<Arc<Resource>, ApiError> {
     store.registry.find_kind(api_version, kind).ok_or_else(|| {
         ApiError::new(
             404,
@@ -312,7 +359,7 @@ pub(crate) fn apply(store: &mut Store, object: &Value) -> Result<Applied, ApiErr
     let written = if store.get(&resource, namespace, name).is_some() {
         store.update(&resource, namespace, name, value, &how)?
     } else {
-        store.create(&resource, namespace, value, &how)?
+        store.create(&resource, namespace, value, &how, Tracking::Write)?
     };
     Ok(match written {
         Written::Created(_) => Applied::Created,
@@ -327,6 +374,6 @@ fn ensure_namespace(store: &mut Store, name: &str, how: &How) -> Result<(), ApiE
         return Ok(());
     }
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-    store.create(&namespaces, "", namespace, how)?;
+    store.create(&namespaces, "", namespace, how, Tracking::Write)?;
     Ok(())
 }

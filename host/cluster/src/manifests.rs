@@ -144,6 +144,9 @@ fn walk(
     if depth > DEPTH {
         return fail(format!("the folders are nested more than {DEPTH} deep"));
     }
+    if !named && is_hidden(path) {
+        return;
+    }
     if path.is_dir() {
         let entries: Result<Vec<PathBuf>, std::io::Error> = std::fs::read_dir(path)
             .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
@@ -163,17 +166,20 @@ fn walk(
     }
 }
 
-/// Hidden files are what editors leave behind.
-fn is_manifest_name(path: &Path) -> bool {
-    let hidden = path
-        .file_name()
+/// Hidden files are what editors leave behind; hidden folders are how
+/// Kubernetes swaps the content of a mounted volume.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name()
         .and_then(|name| name.to_str())
-        .is_none_or(|name| name.starts_with('.'));
+        .is_none_or(|name| name.starts_with('.'))
+}
+
+fn is_manifest_name(path: &Path) -> bool {
     let extension = path
         .extension()
         .and_then(|extension| extension.to_str())
         .unwrap_or_default();
-    !hidden && matches!(extension, "yaml" | "yml" | "json")
+    matches!(extension, "yaml" | "yml" | "json")
 }
 
 /// The documents of a file with the line before each, split at `---` as kubectl does.

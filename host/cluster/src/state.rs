@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 
 use crate::clock::{Chance, Clock};
+use crate::http::BODY_LIMIT;
 use crate::json;
 use crate::resources::{Registry, Resource, StorageKey};
 use crate::status::ApiError;
@@ -53,6 +54,9 @@ impl Object {
         }
         let body =
             serde_json::to_vec(&value).map_err(|error| ApiError::internal(error.to_string()))?;
+        if body.len() > BODY_LIMIT {
+            return Err(ApiError::too_large(BODY_LIMIT));
+        }
         let labels = json::at(&value, &["metadata", "labels"])
             .and_then(Value::as_object)
             .into_iter()

@@ -74,6 +74,7 @@ impl Store {
         namespace: &str,
         mut value: Value,
         how: &How,
+        tracking: Tracking,
     ) -> Result<Written, ApiError> {
         check_type(resource, &value)?;
         self.check_namespace(resource, namespace)?;
@@ -122,7 +123,9 @@ impl Store {
         }
         names::check_labels(resource, &value, &name)?;
         self.complete(resource, None, &mut value)?;
-        managed::track_write(resource, None, &mut value, how, &self.clock.timestamp());
+        if tracking == Tracking::Write {
+            managed::track_write(resource, None, &mut value, how, &self.clock.timestamp());
+        }
         if how.dry_run {
             return Ok(Written::Created(Arc::new(Object::new(resource, value, 0)?)));
         }
@@ -159,7 +162,7 @@ impl Store {
             .is_some_and(|text| !text.is_empty());
         let Some(old) = self.get(resource, namespace, name) else {
             if resource.create_on_update && !versioned && how.part != Part::Status {
-                return self.create(resource, namespace, value, how);
+                return self.create(resource, namespace, value, how, Tracking::Write);
             }
             return Err(ApiError::not_found(resource, name));
         };
@@ -467,7 +470,7 @@ impl Store {
     }
 }
 
-/// Whether a replacement records its manager by itself.
+/// Whether a write records its manager by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tracking {
     /// Compare old and new, as for every write that is no apply.

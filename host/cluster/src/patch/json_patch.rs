@@ -10,6 +10,9 @@ use crate::status::ApiError;
 /// As in the real server.
 const OPERATIONS: usize = 10_000;
 
+/// Less than what a JSON parser takes, so that the result can be read again.
+const DEPTH: usize = 100;
+
 /// `current` after every operation of `patch`, or none of them.
 pub(super) fn patched(
     resource: &Resource,
@@ -31,14 +34,9 @@ pub(super) fn patched(
     let mut value = current.clone();
     let mut copied = 0;
     for operation in &patch.0 {
-        // Copies can double a value again and again.
-        if let PatchOperation::Copy(copy) = operation
-            && let Some(source) = value.pointer(copy.from.as_str())
-        {
-            copied += source.to_string().len();
-            if copied > BODY_LIMIT {
-                return Err(ApiError::too_large(BODY_LIMIT));
-            }
+        copied += check(&value, operation)?;
+        if copied > BODY_LIMIT {
+            return Err(ApiError::too_large(BODY_LIMIT));
         }
         json_patch::patch(&mut value, std::slice::from_ref(operation)).map_err(|error| {
             ApiError::new(
@@ -55,6 +53,32 @@ pub(super) fn patched(
         )));
     }
     Ok(value)
+}
+
+/// Refuses what would nest too deep; the bytes that the operation copies, as copies can double a value again and again.
+fn check(value: &Value, operation: &PatchOperation) -> Result<usize, ApiError> {
+    let nothing = Value::Null;
+    let at = |pointer: &str| value.pointer(pointer).unwrap_or(&nothing);
+    let (moved, to, is_copy) = match operation {
+        PatchOperation::Add(add) => (&add.value, add.path.as_str(), false),
+        PatchOperation::Replace(replace) => (&replace.value, replace.path.as_str(), false),
+        PatchOperation::Move(from_to) => (at(from_to.from.as_str()), from_to.path.as_str(), false),
+        PatchOperation::Copy(from_to) => (at(from_to.from.as_str()), from_to.path.as_str(), true),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(0),
+    };
+    if to.matches('/').count() + depth(moved) > DEPTH {
+        return Err(ApiError::bad_request("the patch nests too deep"));
+    }
+    Ok(if is_copy { moved.to_string().len() } else { 0 })
+}
+
+fn depth(value: &Value) -> usize {
+    let below = match value {
+        Value::Array(items) => items.iter().map(depth).max(),
+        Value::Object(map) => map.values().map(depth).max(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return 0,
+    };
+    below.unwrap_or(0) + 1
 }
 
 #[cfg(test)]
@@ -92,8 +116,22 @@ mod tests {
     #[test]
     fn copies_cannot_fill_the_memory() {
         let doubling: Vec<Value> = (0..40)
-            .map(|_| json!({"op": "copy", "from": "", "path": "/c"}))
+            .flat_map(|_| {
+                [
+                    json!({"op": "copy", "from": "/a", "path": "/c"}),
+                    json!({"op": "copy", "from": "/c", "path": "/a/0"}),
+                    json!({"op": "copy", "from": "/c", "path": "/a/1"}),
+                ]
+            })
             .collect();
         assert_eq!(check(doubling.into()), Err(413));
+    }
+
+    #[test]
+    fn copies_cannot_nest_without_end() {
+        let nesting: Vec<Value> = (0..200)
+            .map(|_| json!({"op": "copy", "from": "", "path": "/c"}))
+            .collect();
+        assert_eq!(check(nesting.into()), Err(400));
     }
 }

@@ -1,0 +1,225 @@
+//! Owns `select`: some fields of many objects as JSON columns, so that only these
+//! cross into a guest. Does not choose the objects ([`crate::snapshot`]).
+
+use std::sync::Arc;
+
+use crate::{
+    Identity, Object,
+    path::{ExtractError, Extractor, Match, Path},
+};
+
+/// Why objects could not be selected from.
+#[derive(Debug, thiserror::Error)]
+pub enum SelectError {
+    /// The answer would be longer than this many bytes.
+    #[error("the answer would be larger than {limit} bytes")]
+    TooLarge {
+        /// What was allowed.
+        limit: usize,
+    },
+    /// A path could not be evaluated on an object.
+    #[error("cannot evaluate the paths on {identity}")]
+    Extract {
+        /// The object.
+        identity: Identity,
+        /// Why.
+        source: ExtractError,
+    },
+}
+
+/// A JSON array with one array (column) for each field, in that order, all with one
+/// entry for each object, in the order of the objects. The entry of a singular path is
+/// the value, or null when the object has none; that of a path which can match several
+/// values is the array of its matches, in document order.
+///
+/// At most `limit` bytes are put together, and at most as many again while they are.
+///
+/// # Errors
+/// [`SelectError`] when the answer would be larger, or a path needs more effort on an
+/// object than is allowed.
+pub fn select<'a>(
+    objects: impl IntoIterator<Item = &'a Arc<Object>>,
+    fields: &[Path],
+    limit: usize,
+) -> Result<String, SelectError> {
+    let mut columns: Vec<_> = fields.iter().map(Column::new).collect();
+    let mut budget = Budget { limit, left: limit };
+    // The brackets around everything, then those of each column, with commas between.
+    budget.spend(2)?;
+    budget.spend(fields.len().saturating_mul(3).saturating_sub(1))?;
+    let mut extractor = Extractor::new(fields);
+    let mut matches = Vec::new();
+    for object in objects {
+        matches.clear();
+        extractor
+            .extract(object.body().as_str(), &mut matches)
+            .map_err(|source| SelectError::Extract {
+                identity: object.identity().clone(),
+                source,
+            })?;
+        // Stable, so that the matches of one path stay in document order.
+        matches.sort_by_key(|found| found.path);
+        let mut rest = matches.as_slice();
+        for (path, column) in columns.iter_mut().enumerate() {
+            let (mine, others) = rest.split_at(rest.partition_point(|found| found.path <= path));
+            column.push(mine, &mut budget)?;
+            rest = others;
+        }
+    }
+    let columns: Vec<_> = columns.iter().map(|column| &*column.json).collect();
+    Ok(match columns.as_slice() {
+        [] => "[]".to_owned(),
+        columns => format!("[[{}]]", columns.join("],[")),
+    })
+}
+
+/// The entries of one field so far, with commas between them.
+struct Column {
+    json: String,
+    singular: bool,
+    is_first: bool,
+}
+
+impl Column {
+    fn new(field: &Path) -> Self {
+        Self {
+            json: String::new(),
+            singular: field.is_singular(),
+            is_first: true,
+        }
+    }
+
+    fn push(&mut self, matches: &[Match<'_>], budget: &mut Budget) -> Result<(), SelectError> {
+        if !std::mem::take(&mut self.is_first) {
+            self.write(",", budget)?;
+        }
+        match matches.first() {
+            Some(value) if self.singular => self.write(value.json, budget),
+            None if self.singular => self.write("null", budget),
+            Some(_) | None => {
+                self.write("[", budget)?;
+                for (i, value) in matches.iter().enumerate() {
+                    if i > 0 {
+                        self.write(",", budget)?;
+                    }
+                    self.write(value.json, budget)?;
+                }
+                self.write("]", budget)
+            }
+        }
+    }
+
+    fn write(&mut self, json: &str, budget: &mut Budget) -> Result<(), SelectError> {
+        budget.spend(json.len())?;
+        self.json.push_str(json);
+        Ok(())
+    }
+}
+
+/// How much of the answer is still allowed.
+struct Budget {
+    limit: usize,
+    left: usize,
+}
+
+impl Budget {
+    fn spend(&mut self, bytes: usize) -> Result<(), SelectError> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or(SelectError::TooLarge { limit: self.limit })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a test that cannot go on says where by panicking"
+    )]
+
+    use super::*;
+    use crate::object::ObjectParts;
+
+    fn object(name: &str, body: &str) -> Arc<Object> {
+        let parts = ObjectParts {
+            identity: Identity::new("shop", name).unwrap(),
+            uid: "",
+            resource_version: "",
+            body,
+            resource_version_span: None,
+            keys: Vec::new(),
+        };
+        Arc::new(Object::new(parts).unwrap())
+    }
+
+    fn objects() -> [Arc<Object>; 3] {
+        [
+            object(
+                "a",
+                r#"{"n":"a \"b\"","replicas":2,"rules":[{"host":"x"},{"host":"y","to":null}]}"#,
+            ),
+            object(
+                "b",
+                r#"{"n":"ü","replicas":null,"labels":{"k/v":{"deep":[1,2]}}}"#,
+            ),
+            object("c", r#"{"n":"c","rules":[]}"#),
+        ]
+    }
+
+    fn run(fields: &[&str], limit: usize) -> Result<String, SelectError> {
+        let fields: Vec<Path> = fields.iter().map(|field| field.parse().unwrap()).collect();
+        select(&objects(), &fields, limit)
+    }
+
+    #[track_caller]
+    fn check(fields: &[&str], expected: &str) {
+        assert_eq!(run(fields, 4_096).unwrap(), expected);
+        let columns: Vec<Vec<serde_json::Value>> = serde_json::from_str(expected).unwrap();
+        assert_eq!(columns.len(), fields.len());
+        assert!(columns.iter().all(|column| column.len() == objects().len()));
+    }
+
+    #[test]
+    fn each_field_is_a_column_in_the_order_of_the_objects() {
+        check(&["n"], r#"[["a \"b\"","ü","c"]]"#);
+        check(
+            &["replicas", "n", "labels['k/v']"],
+            r#"[[2,null,null],["a \"b\"","ü","c"],[null,{"deep":[1,2]},null]]"#,
+        );
+    }
+
+    #[test]
+    fn a_path_that_can_match_several_gives_an_array_of_what_it_matches() {
+        check(
+            &["rules[*].host", "n", "rules[*].to", "rules[1:].host"],
+            r#"[[["x","y"],[],[]],["a \"b\"","ü","c"],[[null],[],[]],[["y"],[],[]]]"#,
+        );
+    }
+
+    #[test]
+    fn a_field_may_be_asked_for_twice_and_inside_another() {
+        check(
+            &["labels", "labels['k/v'].deep", "labels"],
+            r#"[[null,{"k/v":{"deep":[1,2]}},null],[null,[1,2],null],[null,{"k/v":{"deep":[1,2]}},null]]"#,
+        );
+    }
+
+    #[test]
+    fn no_field_is_no_column_and_no_object_is_empty_columns() {
+        check(&[], "[]");
+        let field: Path = "n".parse().unwrap();
+        let columns = select(&[], &[field.clone(), field], 100).unwrap();
+        assert_eq!(columns, "[[],[]]");
+    }
+
+    #[test]
+    fn an_answer_over_the_limit_is_refused_p1() {
+        let fields = ["n", "rules[*].host"];
+        let whole = run(&fields, 4_096).unwrap();
+        assert_eq!(run(&fields, whole.len()).unwrap(), whole);
+        for limit in 0..whole.len() {
+            let refused = run(&fields, limit).unwrap_err();
+            assert!(matches!(refused, SelectError::TooLarge { limit: named } if named == limit));
+        }
+    }
+}

@@ -221,9 +221,10 @@ build() {
   choose_toolchain
   # Flags for the native build (CI's -D warnings, say) are not for guests, and would replace ours.
   unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
-  # Small and fast to load; the name section stays, so that a trap's backtrace has names.
+  # Fast, and with link-time optimisation hardly larger than `s`; the name section stays, so that a
+  # trap's backtrace has names.
   export CARGO_PROFILE_RELEASE_PANIC=abort CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_STRIP=debuginfo
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=3 CARGO_PROFILE_RELEASE_STRIP=debuginfo
   "$cargo" build --quiet --lib --release --target "$TARGET" --target-dir target/guests \
     ${cargo_flags[@]+"${cargo_flags[@]}"} "${selection[@]}" ||
     fail 1 "the guests could not be built; cargo's output is above."

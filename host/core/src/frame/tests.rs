@@ -292,8 +292,8 @@ proptest! {
             pushed
         });
         let items = [br#"{"items":["#.as_slice(), &text].concat();
-        list(&text, &cuts, 16);
-        list(&items, &cuts, 16);
+        let _ = list(&text, &cuts, 16);
+        let _ = list(&items, &cuts, 16);
         let _ = parse_watch_event(&text);
     }
 }

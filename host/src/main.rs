@@ -1,1 +1,7 @@
-fn main() {}
+//! The `haptic-host` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    haptic_host::cli::main()
+}

@@ -1,0 +1,41 @@
+# The targets that people and CI run. `make` alone says what there is.
+
+PROFILE_DIR := target/debug
+HOST := $(PROFILE_DIR)/haptic-host
+GUESTS := target/guests/wasm32-wasip2/release
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench build guests deps fmt clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: guests ## Build everything and run the HAProxy example on an embedded cluster
+	@scripts/build.sh haptic-host
+	@scripts/demo.sh $(HOST) $(GUESTS)/haproxy_plugin.wasm
+
+test: guests deps ## Run all tests
+	@scripts/build.sh haptic-host
+	cargo test --workspace --no-fail-fast
+
+lint: ## Check formatting, clippy and shell scripts, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+bench: ## Print decode time and stored bytes an object, beside kube-rs
+	cargo bench -p haptic-core
+
+build: ## Build the optimised host: target/release/haptic-host
+	cargo build --release -p haptic-host
+
+guests: ## Build the example plugins, installing a WebAssembly toolchain if there is none
+	@scripts/guests.sh
+
+deps: ## Install what only the tests need: haproxy and kubectl
+	@scripts/test-deps.sh
+
+fmt: ## Format the code
+	cargo fmt --all
+
+clean: ## Remove everything that was built
+	cargo clean

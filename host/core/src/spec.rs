@@ -1,0 +1,486 @@
+//! What a plugin or a configuration file asks to watch, in two stages: a
+//! [`WatchSpec`] holds what was typed, a [`WatchPlan`] what it means. After
+//! [`WatchSpec::plan`] nobody sees a raw string again (contract I2).
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    decode::{FieldRequirement, IndexPaths, MissingKey, ProjectionSpec},
+    index::IndexSpec,
+    path::Path,
+    selector::{FieldSelector, LabelSelector},
+    watch::ResourceRef,
+};
+
+/// Debounce interval of a watch that names none (contract C2).
+pub const DEFAULT_DEBOUNCE: Duration = Duration::from_millis(500);
+
+/// Watches that one plugin may declare: each costs the API server a stream.
+pub const MAX_WATCHES: usize = 256;
+
+/// Paths that one list of a watch (an index, `ignore-fields`, `keep-fields`) may hold.
+const MAX_PATHS: usize = 256;
+
+/// Where the objects' bodies are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Storage {
+    /// In memory.
+    #[default]
+    Memory,
+    /// On the API server, fetched on demand.
+    Cached,
+}
+
+/// Which namespaces are watched, as typed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ScopeSpec {
+    /// The whole cluster, or a cluster-scoped kind.
+    #[default]
+    AllNamespaces,
+    /// The namespace that the host runs in (contract W2).
+    OwnNamespace,
+    /// These.
+    Namespaces(Vec<String>),
+}
+
+/// One watch as it was asked for: see `record watch` in the WIT for each field.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the WIT documents each field under the same name")]
+pub struct WatchSpec {
+    pub name: String,
+    pub api_version: String,
+    pub resources: String,
+    pub scope: ScopeSpec,
+    pub object_name: Option<String>,
+    pub label_selector: Option<String>,
+    pub field_selector: Option<String>,
+    pub index_by: Vec<String>,
+    pub indexes: Vec<(String, Vec<String>)>,
+    pub ignore_fields: Vec<String>,
+    pub keep_fields: Vec<String>,
+    pub storage: Storage,
+    pub cache_ttl: Option<Duration>,
+    pub debounce: Option<Duration>,
+    pub on_change_during_sync: bool,
+    pub required: bool,
+    pub extra: Vec<(String, String)>,
+}
+
+/// One watch, understood: everything in it is valid.
+#[derive(Clone, Debug)]
+pub struct WatchPlan {
+    /// The name that the plugin knows the store by.
+    pub name: String,
+    /// Group, version and plural.
+    pub resource: ResourceRef,
+    /// Which namespaces.
+    pub scope: ScopeSpec,
+    /// Set: one object, delivered without index or debounce (contract R1).
+    pub object_name: Option<String>,
+    /// In the server's canonical form.
+    pub label_selector: Option<String>,
+    /// The part of the field selector that the server evaluates.
+    pub server_fields: Option<String>,
+    /// The part that the host evaluates (contract W3).
+    pub host_fields: Vec<FieldRequirement>,
+    /// Paths of each index, the primary one first.
+    pub index_paths: Vec<IndexPaths>,
+    /// The same indexes as the store sees them.
+    pub index_specs: Vec<IndexSpec>,
+    /// Fields that are dropped before storage.
+    pub ignore: Vec<Path>,
+    /// Fields that alone are stored; empty: all.
+    pub keep: Vec<Path>,
+    /// Where bodies are kept.
+    pub storage: Storage,
+    /// At most one callback in this time (contract C2).
+    pub debounce: Duration,
+    /// Whether `on-change` is called before the first sync (contract C1).
+    pub during_sync: bool,
+    /// Whether `all-synced` and readiness wait for it (contract C6).
+    pub required: bool,
+}
+
+/// One thing that is wrong with a watch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {message}")]
+pub struct SpecError {
+    /// Which watch and field, e.g. `watch "ingresses", index-by[1]`.
+    pub place: String,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+impl WatchSpec {
+    /// Understands the watch.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, at once, each with its place.
+    pub fn plan(&self) -> Result<WatchPlan, Vec<SpecError>> {
+        let mut errors = Errors { watch: &self.name, found: Vec::new() };
+        errors.check_name("name", &self.name, "a watch's name", |c| {
+            c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
+        });
+        let resource = self.resource(&mut errors);
+        self.check_scope(&mut errors);
+        if let Some(name) = &self.object_name {
+            errors.check_name("object-name", name, "an object's name", |c| {
+                c.is_ascii_graphic() && !matches!(c, '/' | '%' | ',' | '=' | '!' | '\\')
+            });
+            if !matches!(&self.scope, ScopeSpec::Namespaces(list) if list.len() == 1)
+                && matches!(self.scope, ScopeSpec::Namespaces(_))
+            {
+                errors.add("scope", "a watch of one object names exactly one namespace");
+            }
+        }
+        let label_selector = self.label_selector.as_deref().filter(|s| !s.trim().is_empty()).and_then(|text| {
+            match LabelSelector::parse(text) {
+                Ok(selector) => Some(selector.to_string()),
+                Err(error) => errors.none("label-selector", &error),
+            }
+        });
+        let (server_fields, host_fields) = self.fields(&mut errors);
+        let missing_key = self.extra_options(&mut errors);
+        let default_index = ["metadata.namespace".to_owned(), "metadata.name".to_owned()];
+        let primary =
+            if self.index_by.is_empty() { &default_index[..] } else { self.index_by.as_slice() };
+        let mut index_paths = vec![errors.index("index-by", primary, missing_key)];
+        let mut index_specs = vec![index_spec("", &index_paths[0])];
+        for (i, (name, paths)) in self.indexes.iter().enumerate() {
+            let place = format!("indexes[{i}]");
+            if name.is_empty() {
+                errors.add(&place, "an index needs a name");
+            } else if self.indexes[..i].iter().any(|(other, _)| other == name) {
+                errors.add(&place, format!("a second index named `{name}`"));
+            }
+            if paths.is_empty() {
+                errors.add(&place, format!("index `{name}` has no paths"));
+            }
+            let index = errors.index(&format!("{place} `{name}`"), paths, missing_key);
+            index_specs.push(index_spec(name, &index));
+            index_paths.push(index);
+        }
+        let ignore = errors.paths("ignore-fields", &self.ignore_fields);
+        let keep = errors.paths("keep-fields", &self.keep_fields);
+        if self.storage == Storage::Cached {
+            errors.add(
+                "storage",
+                "cached stores are not in this version of the host: use memory with keep-fields",
+            );
+        }
+        if let Some(debounce) = self.debounce
+            && debounce > MAX_DEBOUNCE
+        {
+            errors.add("debounce-ms", "a debounce interval is at most one hour");
+        }
+        if !errors.found.is_empty() {
+            return Err(errors.found);
+        }
+        Ok(WatchPlan {
+            name: self.name.clone(),
+            resource,
+            scope: self.scope.clone(),
+            object_name: self.object_name.clone(),
+            label_selector,
+            server_fields,
+            host_fields,
+            index_paths,
+            index_specs,
+            ignore,
+            keep,
+            storage: self.storage,
+            debounce: self.debounce.unwrap_or(DEFAULT_DEBOUNCE),
+            during_sync: self.on_change_during_sync,
+            required: self.required,
+        })
+    }
+
+    fn resource(&self, errors: &mut Errors<'_>) -> ResourceRef {
+        let (group, version) = match self.api_version.split_once('/') {
+            Some((group, version)) => (group, version),
+            None => ("", self.api_version.as_str()),
+        };
+        let dns = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+        if self.api_version.is_empty() {
+            errors.add("api-version", "is empty: write `v1`, or `group/version` such as `networking.k8s.io/v1`");
+        } else if version.is_empty() || !version.chars().all(dns) || !group.chars().all(dns) || version.contains('.') {
+            errors.add(
+                "api-version",
+                format!(
+                    "`{}` is no API version: write `v1`, or `group/version` such as `networking.k8s.io/v1`",
+                    self.api_version
+                ),
+            );
+        }
+        if self.resources.is_empty() {
+            errors.add("resources", "is empty: write the plural, such as `ingresses`");
+        } else if !self.resources.chars().all(dns) {
+            errors.add(
+                "resources",
+                format!(
+                    "`{}` is no resource name: write the lower-case plural, such as `ingresses`, without a subresource",
+                    self.resources
+                ),
+            );
+        }
+        ResourceRef {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            resource: self.resources.clone(),
+        }
+    }
+
+    fn check_scope(&self, errors: &mut Errors<'_>) {
+        let ScopeSpec::Namespaces(namespaces) = &self.scope else { return };
+        if namespaces.is_empty() {
+            errors.add("scope", "the list of namespaces is empty: it would watch nothing");
+        }
+        if namespaces.len() > MAX_WATCHES {
+            errors.add("scope", format!("more than {MAX_WATCHES} namespaces: watch all and filter"));
+        }
+        for (i, namespace) in namespaces.iter().enumerate() {
+            let place = format!("scope.namespaces[{i}]");
+            errors.check_name(&place, namespace, "a namespace", |c| {
+                c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'
+            });
+            if namespaces[..i].contains(namespace) {
+                errors.add(&place, format!("namespace `{namespace}` stands twice"));
+            }
+        }
+    }
+
+    fn fields(&self, errors: &mut Errors<'_>) -> (Option<String>, Vec<FieldRequirement>) {
+        let Some(text) = self.field_selector.as_deref().filter(|s| !s.trim().is_empty()) else {
+            return (None, Vec::new());
+        };
+        let selector = match FieldSelector::parse(text) {
+            Ok(selector) => selector,
+            Err(error) => {
+                errors.add("field-selector", error.to_string());
+                return (None, Vec::new());
+            }
+        };
+        let (server, host) = selector.split(&server_fields(&self.api_version, &self.resources));
+        let mut requirements = Vec::new();
+        for field in host {
+            match Path::parse(&field.path) {
+                Ok(path) => requirements.push(FieldRequirement {
+                    path,
+                    negated: field.negated,
+                    value: field.value,
+                }),
+                Err(error) => errors.add("field-selector", error.to_string()),
+            }
+        }
+        ((!server.is_empty()).then(|| server.to_string()), requirements)
+    }
+
+    fn extra_options(&self, errors: &mut Errors<'_>) -> MissingKey {
+        let mut missing_key = MissingKey::Skip;
+        for (name, value) in &self.extra {
+            match (name.as_str(), value.as_str()) {
+                ("missing-key", "skip") => missing_key = MissingKey::Skip,
+                ("missing-key", "empty") => missing_key = MissingKey::Empty,
+                ("missing-key", _) => errors.add(
+                    "extra",
+                    format!("missing-key is `skip` or `empty`, not `{value}`"),
+                ),
+                _ => errors.add(
+                    "extra",
+                    format!("this host knows no option `{name}`: it knows missing-key"),
+                ),
+            }
+        }
+        missing_key
+    }
+}
+
+impl WatchPlan {
+    /// Whether one watch and one store can serve both (contract W10): they differ
+    /// in nothing but name, debounce and when callbacks come.
+    #[must_use]
+    pub fn same_watch(&self, other: &Self) -> bool {
+        self.resource == other.resource
+            && self.scope == other.scope
+            && self.object_name == other.object_name
+            && self.label_selector == other.label_selector
+            && self.server_fields == other.server_fields
+            && self.host_fields == other.host_fields
+            && self.index_paths == other.index_paths
+            && self.index_specs == other.index_specs
+            && self.ignore == other.ignore
+            && self.keep == other.keep
+            && self.storage == other.storage
+    }
+
+    /// How objects of this watch are decoded. The kind is filled in by the watch
+    /// machine, from discovery.
+    #[must_use]
+    pub fn projection(&self) -> ProjectionSpec {
+        ProjectionSpec {
+            api_version: self.resource.api_version(),
+            kind: String::new(),
+            ignore: self.ignore.clone(),
+            keep: self.keep.clone(),
+            indexes: self.index_paths.clone(),
+            select: self.host_fields.clone(),
+        }
+    }
+}
+
+/// Longest debounce interval.
+const MAX_DEBOUNCE: Duration = Duration::from_secs(3_600);
+
+/// Understands all watches of a plugin.
+///
+/// # Errors
+/// Everything that is wrong with any of them, at once.
+pub fn plan_all(specs: &[WatchSpec]) -> Result<Vec<WatchPlan>, SpecErrors> {
+    let mut errors = Vec::new();
+    let mut plans = Vec::new();
+    if specs.len() > MAX_WATCHES {
+        return Err(SpecErrors(vec![SpecError {
+            place: "describe".to_owned(),
+            message: format!("{} watches: a plugin may declare {MAX_WATCHES}", specs.len()),
+        }]));
+    }
+    for (i, spec) in specs.iter().enumerate() {
+        if specs[..i].iter().any(|other| other.name == spec.name) {
+            errors.push(SpecError {
+                place: format!("watch {:?}", spec.name),
+                message: "a second watch of this name".to_owned(),
+            });
+        }
+        match spec.plan() {
+            Ok(plan) => plans.push(plan),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() { Ok(plans) } else { Err(SpecErrors(errors)) }
+}
+
+/// All errors of a set of watches, a line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecErrors(pub Vec<SpecError>);
+
+impl std::error::Error for SpecErrors {}
+
+impl fmt::Display for SpecErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, error) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+struct Errors<'a> {
+    watch: &'a str,
+    found: Vec<SpecError>,
+}
+
+impl Errors<'_> {
+    fn add(&mut self, field: &str, message: impl Into<String>) {
+        self.found.push(SpecError {
+            place: format!("watch {:?}, {field}", self.watch),
+            message: message.into(),
+        });
+    }
+
+    fn none<T>(&mut self, field: &str, error: &dyn fmt::Display) -> Option<T> {
+        self.add(field, error.to_string());
+        None
+    }
+
+    fn check_name(&mut self, field: &str, name: &str, what: &str, allowed: fn(char) -> bool) {
+        if name.is_empty() {
+            self.add(field, format!("is empty: {what} is needed"));
+        } else if name.len() > 253 {
+            self.add(field, format!("{what} has at most 253 characters"));
+        } else if let Some(bad) = name.chars().find(|c| !allowed(*c)) {
+            self.add(field, format!("`{name}` is not {what}: it holds {bad:?}"));
+        }
+    }
+
+    fn paths(&mut self, field: &str, texts: &[String]) -> Vec<Path> {
+        if texts.len() > MAX_PATHS {
+            self.add(field, format!("{} paths: at most {MAX_PATHS}", texts.len()));
+            return Vec::new();
+        }
+        let mut paths = Vec::with_capacity(texts.len());
+        for (i, text) in texts.iter().enumerate() {
+            match Path::parse(text) {
+                Ok(path) => paths.push(path),
+                Err(error) => self.add(&format!("{field}[{i}]"), error.to_string()),
+            }
+        }
+        paths
+    }
+
+    fn index(&mut self, field: &str, texts: &[String], missing_key: MissingKey) -> IndexPaths {
+        if texts.len() > MAX_INDEX_PATHS {
+            self.add(field, format!("{} paths: an index has at most {MAX_INDEX_PATHS}", texts.len()));
+            return IndexPaths { paths: Vec::new(), missing_key };
+        }
+        IndexPaths { paths: self.paths(field, texts), missing_key }
+    }
+}
+
+/// Paths in one composite key: each adds an ordered set to the index.
+const MAX_INDEX_PATHS: usize = 8;
+
+fn index_spec(name: &str, index: &IndexPaths) -> IndexSpec {
+    let is = |i: usize, text: &str| {
+        Path::parse(text).is_ok_and(|p| index.paths.get(i).is_some_and(|q| q.segments() == p.segments()))
+    };
+    IndexSpec {
+        name: name.to_owned(),
+        arity: index.paths.len(),
+        identity: index.paths.len() == 2
+            && index.missing_key == MissingKey::Skip
+            && is(0, "metadata.namespace")
+            && is(1, "metadata.name"),
+    }
+}
+
+/// Fields by which API servers select, beyond the two that every kind has. From
+/// the registries' `GetAttrs`/field label conversions of Kubernetes 1.36.
+fn server_fields(api_version: &str, resources: &str) -> Vec<&'static str> {
+    let more: &[&str] = match (api_version, resources) {
+        ("v1", "pods") => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        ("v1", "nodes") => &["spec.unschedulable"],
+        ("v1", "secrets") => &["type"],
+        ("v1", "services") => &["spec.clusterIP", "spec.type"],
+        ("v1", "namespaces") => &["status.phase"],
+        ("v1", "replicationcontrollers") | ("apps/v1", "replicasets") => &["status.replicas"],
+        ("v1", "events") => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        ("batch/v1", "jobs") => &["status.successful"],
+        ("certificates.k8s.io/v1", "certificatesigningrequests") => &["spec.signerName"],
+        _ => &[],
+    };
+    ["metadata.name", "metadata.namespace"].iter().chain(more).copied().collect()
+}

@@ -1,0 +1,256 @@
+//! What one callback sees: a snapshot of every store of its plugin and the
+//! changes since the last successful callback. The reads of the WIT's `store`
+//! resource, answered here once for wasm guests and for plugins that run natively
+//! in the test harness.
+
+use std::sync::Arc;
+
+use crate::{
+    Identity, Object,
+    changes::{ChangeSet, NetChange},
+    index::KeyError,
+    path::Path,
+    select,
+    snapshot::Snapshot,
+};
+
+/// Fields that one `select` may ask for.
+const MAX_FIELDS: usize = 256;
+
+/// Objects that one page may hold, whatever was asked for.
+const MAX_PAGE: u32 = 10_000;
+
+/// Why a read failed: the cases of the WIT's `store-error` that a store in
+/// memory can cause.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// The plugin has no such watch, or it watches a single object.
+    #[error("no store named `{0}`")]
+    NoSuchStore(String),
+    /// The watch has no such index.
+    #[error("no index named `{0}`")]
+    NoSuchIndex(String),
+    /// Too many keys, or none.
+    #[error("{0}")]
+    InvalidKeys(String),
+    /// A path that does not compile.
+    #[error("{0}")]
+    InvalidPath(String),
+    /// No page gave that cursor.
+    #[error("invalid cursor `{0}`")]
+    InvalidCursor(String),
+    /// The answer is larger than this many bytes.
+    #[error("the answer is larger than {0} bytes: read it in pages, or select fewer fields")]
+    TooLarge(u64),
+}
+
+impl From<KeyError> for ReadError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::NoSuchIndex(name) => Self::NoSuchIndex(name),
+            KeyError::NoKeys { .. } | KeyError::TooManyKeys { .. } => {
+                Self::InvalidKeys(error.to_string())
+            }
+        }
+    }
+}
+
+/// All stores of one plugin at one moment. Taken once per callback; shared.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    stores: Vec<Option<StoreView>>,
+    all_synced: bool,
+}
+
+impl View {
+    /// One entry per watch of the plugin, in the order of `describe`; `None` for
+    /// watches of a single object, which have no store.
+    #[must_use]
+    pub fn new(stores: Vec<Option<StoreView>>, all_synced: bool) -> Self {
+        Self { stores, all_synced }
+    }
+
+    /// The store of the `watch`-th watch.
+    #[must_use]
+    pub fn store(&self, watch: usize) -> Option<&StoreView> {
+        self.stores.get(watch)?.as_ref()
+    }
+
+    /// The index of the store of that name.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchStore`].
+    pub fn open(&self, name: &str) -> Result<usize, ReadError> {
+        self.stores
+            .iter()
+            .position(|store| store.as_ref().is_some_and(|store| store.name() == name))
+            .ok_or_else(|| ReadError::NoSuchStore(name.to_owned()))
+    }
+
+    /// Whether every required watch of the plugin is synced (contract C6).
+    #[must_use]
+    pub fn all_synced(&self) -> bool {
+        self.all_synced
+    }
+}
+
+/// One store in a [`View`].
+#[derive(Clone, Debug)]
+pub struct StoreView {
+    name: Arc<str>,
+    snapshot: Snapshot,
+    changes: Option<Arc<ChangeSet>>,
+}
+
+impl StoreView {
+    /// `name` is the plugin's name of the watch. Without `changes` the store
+    /// reports none: everything in it is new to the plugin.
+    #[must_use]
+    pub fn new(name: Arc<str>, snapshot: Snapshot, changes: Option<Arc<ChangeSet>>) -> Self {
+        Self { name, snapshot, changes }
+    }
+
+    /// The watch's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.snapshot.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.snapshot.is_empty()
+    }
+
+    /// Grows with every change.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.snapshot.revision()
+    }
+
+    /// The snapshot itself.
+    #[must_use]
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Bodies of the objects with these leading keys of the primary index.
+    ///
+    /// # Errors
+    /// [`ReadError::InvalidKeys`], or [`ReadError::TooLarge`] above `limit` bytes.
+    pub fn get(&self, keys: &[&str], limit: u64) -> Result<Vec<Arc<str>>, ReadError> {
+        bodies(self.snapshot.get(keys)?, limit)
+    }
+
+    /// The same in a named index.
+    ///
+    /// # Errors
+    /// [`ReadError::NoSuchIndex`] as well.
+    pub fn get_by(
+        &self,
+        index: &str,
+        keys: &[&str],
+        limit: u64,
+    ) -> Result<Vec<Arc<str>>, ReadError> {
+        if index.is_empty() {
+            return Err(ReadError::NoSuchIndex(String::new()));
+        }
+        bodies(self.snapshot.get_by(index, keys)?, limit)
+    }
+
+    /// The body of one object; none if there is none.
+    #[must_use]
+    pub fn get_object(&self, namespace: &str, name: &str) -> Option<Arc<str>> {
+        // What is no identity is the identity of nothing.
+        let identity = Identity::new(namespace, name).ok()?;
+        self.snapshot.get_object(&identity).map(|object| object.body().shared())
+    }
+
+    /// All bodies.
+    ///
+    /// # Errors
+    /// [`ReadError::TooLarge`] above `limit` bytes.
+    pub fn list(&self, limit: u64) -> Result<Vec<Arc<str>>, ReadError> {
+        bodies(self.snapshot.list(), limit)
+    }
+
+    /// At most `count` bodies after `cursor`, fewer when they would exceed
+    /// `limit` bytes (but at least one), and the cursor of the next page.
+    ///
+    /// # Errors
+    /// [`ReadError::InvalidCursor`], or [`ReadError::TooLarge`] when one object
+    /// alone exceeds the limit.
+    pub fn page(
+        &self,
+        cursor: Option<&str>,
+        count: u32,
+        limit: u64,
+    ) -> Result<(Vec<Arc<str>>, Option<String>), ReadError> {
+        let mut count = usize::try_from(count.clamp(1, MAX_PAGE)).unwrap_or(1);
+        loop {
+            let page = self
+                .snapshot
+                .page(cursor, count)
+                .map_err(|error| ReadError::InvalidCursor(error.0))?;
+            match bodies(page.objects.into_iter(), limit) {
+                Ok(items) => return Ok((items, page.next)),
+                Err(error) if count == 1 => return Err(error),
+                Err(_) => count /= 2,
+            }
+        }
+    }
+
+    /// JSON columns of `fields`: see `select` in the WIT.
+    ///
+    /// # Errors
+    /// [`ReadError`] of any kind but a cursor's.
+    pub fn select(&self, fields: &[&str], keys: &[&str], limit: u64) -> Result<String, ReadError> {
+        if fields.len() > MAX_FIELDS {
+            return Err(ReadError::InvalidPath(format!(
+                "{} fields: select takes at most {MAX_FIELDS}",
+                fields.len()
+            )));
+        }
+        let paths = fields
+            .iter()
+            .map(|field| Path::parse(field).map_err(|e| ReadError::InvalidPath(e.to_string())))
+            .collect::<Result<Vec<_>, _>>()?;
+        let objects =
+            if keys.is_empty() { self.snapshot.list() } else { self.snapshot.get(keys)? };
+        let cap = usize::try_from(limit).unwrap_or(usize::MAX);
+        select::select(objects, &paths, cap).map_err(|_too_large| ReadError::TooLarge(limit))
+    }
+
+    /// Net changes since the last successful callback of this store, in order of
+    /// (namespace, name).
+    #[must_use]
+    pub fn changes(&self) -> Vec<NetChange> {
+        match &self.changes {
+            Some(changes) => changes.net(&self.snapshot),
+            None => Vec::new(),
+        }
+    }
+}
+
+fn bodies<'a>(
+    objects: impl Iterator<Item = &'a Arc<Object>>,
+    limit: u64,
+) -> Result<Vec<Arc<str>>, ReadError> {
+    let mut total = 0_u64;
+    let mut found = Vec::with_capacity(objects.size_hint().0);
+    for object in objects {
+        let body = object.body();
+        total = total.saturating_add(u64::try_from(body.as_str().len()).unwrap_or(u64::MAX));
+        if total > limit {
+            return Err(ReadError::TooLarge(limit));
+        }
+        found.push(body.shared());
+    }
+    Ok(found)
+}

@@ -1,0 +1,157 @@
+//! How the host reaches an API server (contract K2): kubeconfig, in-cluster
+//! configuration, or a URL of an embedded cluster. Auth, TLS and proxies are kube's.
+
+use std::{path::PathBuf, time::Duration};
+
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+
+/// Where the service account's namespace stands in a pod.
+const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
+
+/// Bound on connecting, the TLS handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which cluster to talk to, as typed.
+#[derive(Clone, Debug, Default)]
+pub struct AccessOptions {
+    /// A kubeconfig file; `None`: `KUBECONFIG`, then `~/.kube/config`, then in-cluster.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig; `None`: its current one.
+    pub context: Option<String>,
+}
+
+/// A client, and what the host calls its own namespace.
+#[derive(Clone)]
+pub struct Access {
+    /// The client. Cheap to clone.
+    pub client: Client,
+    /// The API server's URL, for messages.
+    pub url: String,
+    /// The host's own namespace (contract W2); `None` when neither a service
+    /// account nor the kubeconfig's context names one.
+    pub own_namespace: Option<String>,
+}
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// The kubeconfig that was named cannot be used.
+    #[error("cannot use kubeconfig {}", path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// No configuration was found anywhere.
+    #[error(
+        "no cluster is configured: give --kubeconfig FILE, set KUBECONFIG, run inside a cluster, or use --manifests DIR for an embedded one"
+    )]
+    NotConfigured(#[source] Box<kube::config::InferConfigError>),
+    /// The context named does not exist, or is broken.
+    #[error("cannot use context {context:?} of the kubeconfig")]
+    Context {
+        /// The context.
+        context: String,
+        /// Why.
+        source: Box<kube::config::KubeconfigError>,
+    },
+    /// kube cannot make a client of the configuration.
+    #[error("cannot make a client for {url}")]
+    Client {
+        /// The server.
+        url: String,
+        /// Why.
+        source: Box<kube::Error>,
+    },
+    /// The URL of an embedded cluster is none.
+    #[error("{url:?} is no URL")]
+    Url {
+        /// What was given.
+        url: String,
+    },
+}
+
+/// Makes a client as `options` say.
+///
+/// # Errors
+/// [`AccessError`]; nothing was sent yet.
+pub async fn connect(options: &AccessOptions) -> Result<Access, AccessError> {
+    let wanted = KubeConfigOptions {
+        context: options.context.clone(),
+        ..Default::default()
+    };
+    let (config, namespace) = if let Some(path) = &options.kubeconfig {
+        let unusable = |source| AccessError::Kubeconfig {
+            path: path.clone(),
+            source: Box::new(source),
+        };
+        let kubeconfig = Kubeconfig::read_from(path).map_err(unusable)?;
+        let namespace = context_namespace(&kubeconfig, options.context.as_deref());
+        let config = Config::from_custom_kubeconfig(kubeconfig, &wanted)
+            .await
+            .map_err(unusable)?;
+        (config, namespace)
+    } else if let Some(context) = &options.context {
+        let unusable = |source| AccessError::Context {
+            context: context.clone(),
+            source: Box::new(source),
+        };
+        let kubeconfig = Kubeconfig::read().map_err(unusable)?;
+        let namespace = context_namespace(&kubeconfig, Some(context));
+        let config = Config::from_custom_kubeconfig(kubeconfig, &wanted)
+            .await
+            .map_err(unusable)?;
+        (config, namespace)
+    } else {
+        let config = Config::infer()
+            .await
+            .map_err(|e| AccessError::NotConfigured(Box::new(e)))?;
+        let namespace = match std::fs::read_to_string(NAMESPACE_FILE) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(_not_in_a_pod) => Kubeconfig::read()
+                .ok()
+                .and_then(|k| context_namespace(&k, None)),
+        };
+        (config, namespace)
+    };
+    finish(config, namespace.filter(|namespace| !namespace.is_empty()))
+}
+
+/// Makes a client for an embedded cluster.
+///
+/// # Errors
+/// [`AccessError`].
+pub fn connect_url(url: &str, own_namespace: &str) -> Result<Access, AccessError> {
+    let uri = url.parse().map_err(|_| AccessError::Url {
+        url: url.to_owned(),
+    })?;
+    finish(Config::new(uri), Some(own_namespace.to_owned()))
+}
+
+fn finish(mut config: Config, own_namespace: Option<String>) -> Result<Access, AccessError> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    // The watch machine owns deadlines and retries: a second layer would hide
+    // failures from it and multiply its requests.
+    config.read_timeout = None;
+    config.default_retry = false;
+    let url = config.cluster_url.to_string();
+    let client = Client::try_from(config).map_err(|source| AccessError::Client {
+        url: url.clone(),
+        source: Box::new(source),
+    })?;
+    Ok(Access {
+        client,
+        url,
+        own_namespace,
+    })
+}
+
+fn context_namespace(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
+    let name = context.or(kubeconfig.current_context.as_deref())?;
+    let named = kubeconfig.contexts.iter().find(|c| c.name == name)?;
+    named.context.as_ref()?.namespace.clone()
+}

@@ -1,0 +1,251 @@
+//! What can be typed.
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::{config::parse_duration, grants::Grant};
+
+const AFTER_HELP: &str = "\
+Examples:
+  haptic-host --plugin render.wasm
+      Run a plugin against the current kube context and print what it renders.
+  haptic-host --plugin render.wasm --output /etc/render --allow declared,secrets
+      Write what it renders to files; let it watch what it declares, Secrets included.
+  haptic-host --plugin render.wasm --manifests cluster/ --once
+      No cluster: render YAML files once, and exit.
+  haptic-host cluster --manifests cluster/ --kubeconfig kc.yaml
+      Serve YAML files as a cluster that kubectl can use.
+
+Exit codes: 0 done, 1 a plugin failed, 2 wrong configuration, 3 the cluster failed.";
+
+/// Reacts to a Kubernetes cluster with plugins: WebAssembly components that are
+/// told what changed and render outputs.
+///
+/// The plugin says what it watches; this host watches, filters, indexes and
+/// stores it, calls the plugin when something changed, and writes what it renders.
+#[derive(Debug, Parser)]
+#[command(
+    name = "haptic-host",
+    version,
+    after_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+
+    /// What is logged: error, warn, info, debug, trace, or directives such as
+    /// `info,haptic_core=debug`.
+    #[arg(long, global = true, default_value = "info", env = "HAPTIC_LOG", value_parser = log_filter)]
+    pub(super) log: String,
+
+    /// How it is logged, on standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Pretty)]
+    pub(super) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve manifests as a Kubernetes cluster, for kubectl and for tests.
+    ///
+    /// There are no controllers and there is no authentication: whoever reaches
+    /// the port may do everything, so it listens on loopback.
+    Cluster(ClusterArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// A plugin: a component that implements haptic:plugin. Repeatable.
+    #[arg(long, value_name = "FILE")]
+    pub(super) plugin: Vec<PathBuf>,
+
+    /// A configuration file (YAML) with plugins, their settings and their watches.
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Where outputs go: a directory, or `-` for standard output. With several
+    /// plugins each gets a directory of its name below it.
+    #[arg(long, value_name = "DIR|-", default_value = "-")]
+    pub(super) output: PathBuf,
+
+    /// Print what changed in each output as a unified diff, on standard output.
+    #[arg(long)]
+    pub(super) diff: bool,
+
+    /// Sync, deliver, commit, and exit.
+    #[arg(long)]
+    pub(super) once: bool,
+
+    /// With --once: give up when the cluster has not synced by then.
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(super) timeout: DurationArg,
+
+    /// What plugins may watch: a resource (`secrets`), one in a namespace
+    /// (`secrets/shop`), or `declared` for all that the plugin declares but
+    /// Secrets, which is what holds when no --allow is given. Commas or repeats.
+    #[arg(long, value_name = "RESOURCE[/NAMESPACE]", value_delimiter = ',')]
+    pub(super) allow: Vec<Grant>,
+
+    /// Use this kubeconfig. Default: $KUBECONFIG, then ~/.kube/config, then the
+    /// service account of the pod.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "manifests",
+        help_heading = "Cluster"
+    )]
+    pub(super) kubeconfig: Option<PathBuf>,
+
+    /// Use this context of the kubeconfig. Default: its current one.
+    #[arg(
+        long,
+        value_name = "NAME",
+        conflicts_with = "manifests",
+        help_heading = "Cluster"
+    )]
+    pub(super) context: Option<String>,
+
+    /// No cluster: run an embedded one, fed from these YAML or JSON files or
+    /// folders; edits to them are changes. Repeatable.
+    #[arg(long, value_name = "PATH", help_heading = "Cluster")]
+    pub(super) manifests: Vec<PathBuf>,
+
+    /// Memory that a plugin may use.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "256MiB",
+        help_heading = "Limits"
+    )]
+    pub(super) memory_limit: SizeArg,
+
+    /// Time that one callback may take.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "10s",
+        help_heading = "Limits"
+    )]
+    pub(super) callback_timeout: DurationArg,
+
+    /// Output that one callback may write.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        help_heading = "Limits"
+    )]
+    pub(super) output_limit: SizeArg,
+
+    /// Where compiled plugins are kept, so that the next start takes milliseconds.
+    /// Default: haptic-host in $XDG_CACHE_HOME or ~/.cache.
+    #[arg(long, value_name = "DIR", env = "HAPTIC_CACHE_DIR")]
+    pub(super) cache_dir: Option<PathBuf>,
+
+    /// Compile plugins at every start.
+    #[arg(long, conflicts_with = "cache_dir")]
+    pub(super) no_cache: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ClusterArgs {
+    /// YAML or JSON files or folders to serve; edits to them are changes. Repeatable.
+    #[arg(long, value_name = "PATH", required = true)]
+    pub(super) manifests: Vec<PathBuf>,
+
+    /// Write a kubeconfig for the cluster to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(super) listen: SocketAddr,
+
+    /// Allow an address that other machines can reach. They may do everything.
+    #[arg(long)]
+    pub(super) allow_non_loopback: bool,
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// A duration with a unit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DurationArg(pub(super) Duration);
+
+impl FromStr for DurationArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match parse_duration(text)? {
+            Duration::ZERO => Err("must be longer than nothing".to_owned()),
+            duration => Ok(Self(duration)),
+        }
+    }
+}
+
+/// A number of bytes with a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SizeArg(pub(super) u64);
+
+impl FromStr for SizeArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is no size: write `64MiB`, `1GiB`, or bytes");
+        let digits = text
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(text.len());
+        let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
+        let unit = match &text[digits..] {
+            "" | "B" => 1,
+            "K" | "Ki" | "KiB" => 1 << 10,
+            "M" | "Mi" | "MiB" => 1 << 20,
+            "G" | "Gi" | "GiB" => 1 << 30,
+            _ => return Err(wrong()),
+        };
+        number
+            .checked_mul(unit)
+            .filter(|bytes| *bytes > 0)
+            .map(Self)
+            .ok_or_else(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("64MiB", 64 << 20),
+            ("1Gi", 1 << 30),
+            ("512", 512),
+            ("2K", 2048),
+        ] {
+            assert_eq!(text.parse::<SizeArg>().unwrap(), SizeArg(bytes));
+        }
+        for text in ["", "MiB", "0", "1TB", "-1", "99999999999GiB"] {
+            assert!(text.parse::<SizeArg>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The command line: what was typed ([`args`]), and what is done about it.
+
+mod args;
+mod serve;
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use haptic_cluster::{Cluster, Options, load_manifests};
+use kube::client::Body;
+use tracing::info;
+
+use self::args::{Args, Command, LogFormat, RunArgs};
+use crate::{
+    access::{self, Access, AccessError, AccessOptions},
+    config::{self, Config, ConfigError, PluginConfig},
+    plugin::{Limits, LoadError, Runtime, RuntimeError, RuntimeOptions},
+    run::{self, PluginRun, RunError, RunOptions, chain},
+};
+
+/// Exit codes (contract O3).
+mod exit {
+    pub(super) const PLUGIN: u8 = 1;
+    pub(super) const CONFIGURATION: u8 = 2;
+    pub(super) const CLUSTER: u8 = 3;
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    init_logs(&args);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("cannot start"), 1),
+    };
+    let result = runtime.block_on(async {
+        match args.command {
+            Some(Command::Cluster(cluster)) => serve::serve(cluster).await,
+            None => host(args.run).await,
+        }
+    });
+    // A plugin that still runs must not hold up the exit.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let code = exit_code(&error);
+            fail(&error, code)
+        }
+    }
+}
+
+fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
+    let (red, plain) = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    {
+        ("\x1b[31m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    eprintln!("{red}error:{plain} {}", chain(error.as_ref()));
+    ExitCode::from(code)
+}
+
+/// Tells a plugin's fault from a configuration's and a cluster's.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<RunError>() {
+            return error.exit_code();
+        }
+        if let Some(error) = cause.downcast_ref::<AccessError>() {
+            return match error {
+                AccessError::NotConfigured(_) => exit::CLUSTER,
+                AccessError::Kubeconfig { .. }
+                | AccessError::Context { .. }
+                | AccessError::Client { .. }
+                | AccessError::Url { .. } => exit::CONFIGURATION,
+            };
+        }
+        if cause.is::<Unreachable>() || cause.is::<haptic_cluster::StartError>() {
+            return exit::CLUSTER;
+        }
+        if cause.is::<ConfigError>() || cause.is::<LoadError>() || cause.is::<Wrong>() {
+            return exit::CONFIGURATION;
+        }
+        if cause.is::<RuntimeError>() {
+            return exit::CONFIGURATION;
+        }
+    }
+    exit::PLUGIN
+}
+
+/// A mistake of the command line that clap cannot see, or of a manifest.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Wrong(String);
+
+/// The API server does not answer, or not to us.
+#[derive(Debug, thiserror::Error)]
+#[error("the cluster at {url} {what}")]
+struct Unreachable {
+    url: String,
+    what: String,
+}
+
+fn init_logs(args: &Args) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    match args.log_format {
+        LogFormat::Pretty => builder
+            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+            .init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+async fn host(args: RunArgs) -> anyhow::Result<()> {
+    let config = match &args.config {
+        Some(path) => config::load(path)?,
+        None => Config::default(),
+    };
+    let runtime = Runtime::new(&RuntimeOptions {
+        cache_dir: cache_dir(&args),
+    })?;
+    let runs = plugins(&args, config, &runtime)?;
+    let limits = Limits {
+        memory: args.memory_limit.0,
+        callback_time: args.callback_timeout.0,
+        output_bytes: args.output_limit.0,
+        answer_bytes: args.memory_limit.0 / 2,
+        ..Limits::default()
+    };
+    // Everything that can be wrong without a cluster is found before one is asked.
+    let (access, _embedded) = if args.manifests.is_empty() {
+        let options = AccessOptions {
+            kubeconfig: args.kubeconfig.clone(),
+            context: args.context.clone(),
+        };
+        (access::connect(&options).await?, None)
+    } else {
+        let cluster = embedded(&args.manifests, Options::default()).await?;
+        let access = access::connect_url(&cluster.url(), "default")?;
+        (access, Some(cluster))
+    };
+    let mut prepared = Vec::with_capacity(runs.len());
+    for plugin in runs {
+        prepared.push(run::prepare(plugin, &limits, access.own_namespace.as_deref()).await?);
+    }
+    reach(&access).await?;
+    let options = RunOptions {
+        limits,
+        once: args.once,
+        once_timeout: args.timeout.0,
+        diff: args.diff,
+    };
+    run::run(access, prepared, options, stop_signal()).await?;
+    Ok(())
+}
+
+/// Starts an embedded cluster and feeds it; edits to the manifests are followed
+/// for as long as it lives.
+async fn embedded(manifests: &[PathBuf], options: Options) -> anyhow::Result<Cluster> {
+    // Read first: a broken manifest is found before a port is bound.
+    let objects = load_manifests(manifests).map_err(|errors| wrong_manifests(&errors))?;
+    let cluster = Cluster::start(options).await?;
+    cluster
+        .feed(manifests)
+        .map_err(|errors| wrong_manifests(&errors))?;
+    info!(
+        url = cluster.url(),
+        objects = objects.len(),
+        "embedded cluster is up"
+    );
+    Ok(cluster)
+}
+
+fn wrong_manifests(errors: &[haptic_cluster::ManifestError]) -> anyhow::Error {
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|error| format!("\n  {}", chain(error)))
+        .collect();
+    Wrong(format!("the manifests cannot be used:{}", lines.concat())).into()
+}
+
+/// Asks the server for its version, so that a wrong address or missing
+/// credentials are one sentence at start and not a retry for ever.
+async fn reach(access: &Access) -> Result<(), Unreachable> {
+    let unreachable = |what: String| Unreachable {
+        url: access.url.clone(),
+        what,
+    };
+    let request = http::Request::get("/version")
+        .body(Body::empty())
+        .map_err(|error| unreachable(format!("has no usable URL: {error}")))?;
+    let patience = std::time::Duration::from_secs(15);
+    match tokio::time::timeout(patience, access.client.send(request)).await {
+        Err(_elapsed) => Err(unreachable(format!("does not answer within {patience:?}"))),
+        Ok(Err(error)) => Err(unreachable(format!("cannot be reached: {}", chain(&error)))),
+        Ok(Ok(response)) if response.status() == http::StatusCode::UNAUTHORIZED => Err(
+            unreachable("does not accept the credentials (401 Unauthorized)".to_owned()),
+        ),
+        Ok(Ok(_any_answer)) => Ok(()),
+    }
+}
+
+/// Loads every plugin of the command line and of the configuration.
+fn plugins(args: &RunArgs, config: Config, runtime: &Runtime) -> anyhow::Result<Vec<PluginRun>> {
+    let mut entries: Vec<(PathBuf, PluginConfig)> = Vec::new();
+    let mut configured = config.plugins;
+    for file in &args.plugin {
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let mut entry = configured.remove(&name).unwrap_or_default();
+        if entry.file.take().is_some() {
+            return Err(Wrong(format!(
+                "plugin {name} is given twice: by --plugin and with a file in the configuration"
+            ))
+            .into());
+        }
+        entry.allow.extend(args.allow.iter().cloned());
+        entries.push((file.clone(), entry));
+    }
+    for (name, mut entry) in configured {
+        let Some(file) = entry.file.take() else {
+            return Err(Wrong(format!(
+                "plugins.{name} has no file, and no --plugin is called {name}"
+            ))
+            .into());
+        };
+        entries.push((file, entry));
+    }
+    if entries.is_empty() {
+        return Err(Wrong(
+            "nothing to run: give --plugin FILE, or --config FILE with plugins (see --help)"
+                .to_owned(),
+        )
+        .into());
+    }
+    let several = entries.len() > 1;
+    let mut names: Vec<String> = Vec::new();
+    let mut runs = Vec::with_capacity(entries.len());
+    for (file, config) in entries {
+        let plugin = runtime.load(&file)?;
+        let name = plugin.name().to_owned();
+        if names.contains(&name) {
+            return Err(Wrong(format!(
+                "two plugins are called {name}: outputs and logs could not be told apart"
+            ))
+            .into());
+        }
+        let output = match (&config.output, args.output.as_path()) {
+            (Some(own), _) => own.clone(),
+            (None, shared) if shared == Path::new("-") || !several => shared.to_owned(),
+            (None, shared) => shared.join(&name),
+        };
+        info!(plugin = name, bytes = plugin.size(), "loaded");
+        names.push(name);
+        runs.push(PluginRun {
+            plugin,
+            config,
+            output,
+        });
+    }
+    Ok(runs)
+}
+
+/// Where compiled plugins are kept; `None`: nowhere.
+fn cache_dir(args: &RunArgs) -> Option<PathBuf> {
+    if args.no_cache {
+        return None;
+    }
+    if let Some(dir) = &args.cache_dir {
+        return std::path::absolute(dir).ok();
+    }
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .filter(|path| path.is_absolute())?;
+    let dir = base.join("haptic-host");
+    // A read-only home is no reason not to run.
+    std::fs::create_dir_all(&dir).ok()?;
+    Some(dir)
+}
+
+/// Resolves at SIGTERM or SIGINT; a second one ends the process at once.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(130);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::args::Args;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+}

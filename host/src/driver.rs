@@ -1,0 +1,349 @@
+//! Performs the actions of one list/watch machine over kube's client, on raw
+//! bytes. Owns a request in flight and nothing else: every decision is
+//! [`haptic_core::watch`]'s.
+
+use std::{
+    io::Write,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use flate2::write::MultiGzDecoder;
+use haptic_core::{
+    Time,
+    watch::{
+        Action, Input, Machine, NoteLevel, Request, TransportError, TransportErrorKind,
+        WatchOutput, WatchState,
+    },
+};
+use http::{HeaderMap, Response, header};
+use http_body_util::BodyExt;
+use kube::client::Body;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::access::Access;
+
+/// What a watch tells the dispatch loop.
+#[derive(Debug)]
+pub enum Report {
+    /// News of the objects, in order.
+    Outputs(Vec<WatchOutput>),
+    /// The state has changed, or the count of a list has moved.
+    State(WatchState),
+}
+
+/// Lists under way at the same time in one process (contract W7): enough to keep
+/// two cores decoding, few enough not to be throttled by the server's priority
+/// and fairness.
+pub const CONCURRENT_LISTS: usize = 4;
+
+/// The clock that all machines and the dispatch loop share.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Now.
+    #[must_use]
+    pub fn now(&self) -> Time {
+        Time::from_origin(self.0.elapsed())
+    }
+
+    /// The moment as tokio's timers take it.
+    #[must_use]
+    pub fn deadline(&self, time: Time) -> tokio::time::Instant {
+        tokio::time::Instant::from_std(self.0 + time.since_origin())
+    }
+}
+
+type Opening = Pin<Box<dyn Future<Output = Result<Response<Body>, kube::Error>> + Send>>;
+type Permit = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+
+/// The request in flight.
+enum Flight {
+    /// None: the machine waits for time to pass.
+    Idle,
+    /// Waiting for a permit to list.
+    Queued(Permit, Option<Request>),
+    /// Sent, no headers yet.
+    Opening(Opening),
+    /// The body is coming.
+    Reading(Body, Option<Inflate>),
+}
+
+/// A gzip decoder that hands out what it has decoded so far; several members in
+/// one stream are one text (contract W11).
+struct Inflate(MultiGzDecoder<Vec<u8>>);
+
+impl Inflate {
+    fn push(&mut self, chunk: &[u8]) -> std::io::Result<Vec<u8>> {
+        self.0.write_all(chunk)?;
+        self.0.flush()?;
+        Ok(std::mem::take(self.0.get_mut()))
+    }
+}
+
+/// Something that came from the network.
+enum Arrival {
+    Permit(Option<OwnedSemaphorePermit>),
+    Headers(Result<Response<Body>, kube::Error>),
+    Chunk(Option<Result<Bytes, kube::Error>>),
+}
+
+/// While a list is under way, its count is reported each time it has grown by
+/// this many objects.
+const PROGRESS_STEP: u64 = 1_000;
+
+/// One machine with what it needs to act.
+pub struct Driver {
+    access: Access,
+    machine: Machine,
+    lists: Arc<Semaphore>,
+    clock: Clock,
+    flight: Flight,
+    permit: Option<OwnedSemaphorePermit>,
+    actions: Vec<Action>,
+}
+
+impl Driver {
+    /// `lists` bounds the lists under way over all drivers of the process.
+    #[must_use]
+    pub fn new(access: Access, machine: Machine, lists: Arc<Semaphore>, clock: Clock) -> Self {
+        Self {
+            access,
+            machine,
+            lists,
+            clock,
+            flight: Flight::Idle,
+            permit: None,
+            actions: Vec::new(),
+        }
+    }
+
+    /// Runs the watch until `report` answers that nobody listens any more.
+    /// Dropping the future ends it at any point. While `report` waits, nothing is
+    /// read from the network: a slow consumer slows the server down, and no
+    /// buffer grows.
+    pub async fn run<F, R>(mut self, mut report: F)
+    where
+        F: FnMut(Report) -> R,
+        R: Future<Output = bool>,
+    {
+        let mut counted = 0;
+        self.step(Input::Start);
+        loop {
+            for told in self.act() {
+                if !report(told).await {
+                    return;
+                }
+            }
+            match self.machine.state() {
+                WatchState::Listing { received } if *received >= counted + PROGRESS_STEP => {
+                    counted = *received;
+                    if !report(Report::State(self.machine.state().clone())).await {
+                        return;
+                    }
+                }
+                WatchState::Listing { .. } => {}
+                _ => counted = 0,
+            }
+            if !self.machine.needs_list_permit() {
+                self.permit = None;
+            }
+            let deadline = self.machine.deadline();
+            let clock = self.clock;
+            tokio::select! {
+                arrival = arrive(&mut self.flight) => self.arrived(arrival),
+                () = wait(deadline, clock) => self.step(Input::Tick),
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) {
+        self.machine
+            .step(self.clock.now(), input, &mut self.actions);
+    }
+
+    /// Performs the machine's actions; answers what is to be reported.
+    fn act(&mut self) -> Vec<Report> {
+        let mut reports = Vec::new();
+        while !self.actions.is_empty() {
+            for action in std::mem::take(&mut self.actions) {
+                match action {
+                    Action::Send(request) => self.send(request),
+                    Action::Close => self.flight = Flight::Idle,
+                    Action::Emit(output) => match reports.last_mut() {
+                        Some(Report::Outputs(outputs)) => outputs.push(output),
+                        _ => reports.push(Report::Outputs(vec![output])),
+                    },
+                    Action::State(state) => reports.push(Report::State(state)),
+                    Action::Note { level, message } => match level {
+                        NoteLevel::Debug => tracing::debug!("{message}"),
+                        NoteLevel::Info => tracing::info!("{message}"),
+                        NoteLevel::Warn => tracing::warn!("{message}"),
+                    },
+                }
+            }
+        }
+        reports
+    }
+
+    fn send(&mut self, request: Request) {
+        if request.kind.is_list() && self.permit.is_none() {
+            let lists = Arc::clone(&self.lists);
+            let permit = Box::pin(async move { lists.acquire_owned().await.ok() });
+            self.flight = Flight::Queued(permit, Some(request));
+        } else {
+            self.open(&request);
+        }
+    }
+
+    fn open(&mut self, request: &Request) {
+        tracing::debug!(
+            kind = request.kind.as_str(),
+            path = request.path_and_query,
+            "request"
+        );
+        let built = http::Request::get(request.path_and_query.as_str())
+            .header(header::ACCEPT, request.accept)
+            .body(Body::empty());
+        let client = self.access.client.clone();
+        self.flight = Flight::Opening(Box::pin(async move {
+            client.send(built.map_err(kube::Error::HttpError)?).await
+        }));
+        self.step(Input::Sent);
+    }
+
+    fn arrived(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Permit(permit) => {
+                self.permit = permit;
+                if let Flight::Queued(_, request) = &mut self.flight
+                    && let Some(request) = request.take()
+                {
+                    self.open(&request);
+                }
+            }
+            Arrival::Headers(Ok(response)) => {
+                let (parts, body) = response.into_parts();
+                let gzip = parts
+                    .headers
+                    .get(header::CONTENT_ENCODING)
+                    .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
+                self.flight =
+                    Flight::Reading(body, gzip.then(|| Inflate(MultiGzDecoder::new(Vec::new()))));
+                self.step(Input::Headers {
+                    status: parts.status.as_u16(),
+                    retry_after: retry_after(&parts.headers),
+                    content_type: parts
+                        .headers
+                        .get(header::CONTENT_TYPE)
+                        .and_then(|value| value.to_str().ok()),
+                });
+            }
+            Arrival::Headers(Err(error)) => self.failed(transport_error(&error)),
+            Arrival::Chunk(Some(Ok(chunk))) => {
+                let inflated = match &mut self.flight {
+                    Flight::Reading(_, Some(inflate)) => Some(inflate.push(&chunk)),
+                    _ => None,
+                };
+                match inflated {
+                    None => self.step(Input::Chunk(&chunk)),
+                    Some(Ok(bytes)) if bytes.is_empty() => {}
+                    Some(Ok(bytes)) => self.step(Input::Chunk(&bytes)),
+                    Some(Err(error)) => self.failed(TransportError {
+                        kind: TransportErrorKind::Body,
+                        text: format!("bad gzip: {error}"),
+                    }),
+                }
+            }
+            Arrival::Chunk(Some(Err(error))) => self.failed(TransportError {
+                kind: TransportErrorKind::Reset,
+                text: sources(&error),
+            }),
+            Arrival::Chunk(None) => {
+                self.flight = Flight::Idle;
+                self.step(Input::End);
+            }
+        }
+    }
+
+    fn failed(&mut self, error: TransportError) {
+        self.flight = Flight::Idle;
+        self.step(Input::Failed(error));
+    }
+}
+
+async fn arrive(flight: &mut Flight) -> Arrival {
+    match flight {
+        Flight::Idle => std::future::pending().await,
+        Flight::Queued(permit, _) => Arrival::Permit(permit.await),
+        Flight::Opening(opening) => Arrival::Headers(opening.await),
+        Flight::Reading(body, _) => loop {
+            match body.frame().await {
+                None => return Arrival::Chunk(None),
+                Some(Err(error)) => return Arrival::Chunk(Some(Err(error))),
+                Some(Ok(frame)) => {
+                    // Trailers carry nothing for us.
+                    if let Ok(data) = frame.into_data() {
+                        return Arrival::Chunk(Some(Ok(data)));
+                    }
+                }
+            }
+        },
+    }
+}
+
+async fn wait(deadline: Option<Time>, clock: Clock) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(clock.deadline(deadline)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// `Retry-After` in seconds; the HTTP date form, which API servers do not send,
+/// counts as absent.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers
+        .get(header::RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The error with its sources, on one line: hyper's own text says nothing.
+fn sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let more = inner.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        source = inner.source();
+    }
+    text
+}
+
+fn transport_error(error: &kube::Error) -> TransportError {
+    let text = sources(error);
+    let kind = match error {
+        kube::Error::Auth(_) => TransportErrorKind::Auth,
+        kube::Error::RustlsTls(_) => TransportErrorKind::Tls,
+        _ if text.contains("connect") => TransportErrorKind::Connect,
+        kube::Error::HyperError(_) => TransportErrorKind::Reset,
+        _ => TransportErrorKind::Other,
+    };
+    TransportError { kind, text }
+}

@@ -1,0 +1,102 @@
+//! Outputs on standard output.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+};
+
+use super::{Changed, SinkError};
+use crate::plugin::{OutputName, Outputs};
+
+/// Prints each output whose content changed. One output is printed as it is, so
+/// that it can be piped; as soon as a plugin has written several, each comes
+/// under a line `==> NAME <==`.
+#[derive(Debug, Default)]
+pub struct StdoutSink {
+    printed: BTreeMap<OutputName, Vec<u8>>,
+}
+
+impl StdoutSink {
+    /// Prints what changed since the last commit.
+    ///
+    /// # Errors
+    /// [`SinkError::Stdout`].
+    pub fn commit(&mut self, outputs: Outputs) -> Result<Vec<Changed>, SinkError> {
+        let mut text = Vec::new();
+        let changed = self.render(outputs, &mut text);
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(&text)
+            .and_then(|()| stdout.flush())
+            .map_err(SinkError::Stdout)?;
+        for change in &changed {
+            self.printed
+                .insert(change.name.clone(), change.after.clone());
+        }
+        Ok(changed)
+    }
+
+    fn render(&self, outputs: Outputs, text: &mut Vec<u8>) -> Vec<Changed> {
+        let several = self
+            .printed
+            .keys()
+            .chain(outputs.keys())
+            .any(|name| Some(name) != outputs.keys().next());
+        let mut changed = Vec::new();
+        for (name, after) in outputs {
+            let before = self.printed.get(&name).cloned();
+            if before.as_ref() == Some(&after) {
+                continue;
+            }
+            if several {
+                text.extend_from_slice(format!("==> {name} <==\n").as_bytes());
+            }
+            text.extend_from_slice(&after);
+            if several && !after.ends_with(b"\n") {
+                text.push(b'\n');
+            }
+            changed.push(Changed {
+                name,
+                before,
+                after,
+            });
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn outputs(files: &[(&str, &str)]) -> Outputs {
+        files
+            .iter()
+            .map(|(name, text)| (OutputName::parse(name).unwrap(), text.as_bytes().to_vec()))
+            .collect()
+    }
+
+    fn printed(sink: &StdoutSink, files: &[(&str, &str)]) -> String {
+        let mut text = Vec::new();
+        sink.render(outputs(files), &mut text);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn one_output_is_printed_bare_and_several_under_their_names() {
+        let mut sink = StdoutSink::default();
+        assert_eq!(printed(&sink, &[("a", "x\n")]), "x\n");
+        assert_eq!(
+            printed(&sink, &[("a", "x"), ("b", "y\n")]),
+            "==> a <==\nx\n==> b <==\ny\n"
+        );
+        sink.printed = outputs(&[("a", "x\n")]);
+        assert_eq!(printed(&sink, &[("a", "x\n")]), "", "unchanged");
+        assert_eq!(
+            printed(&sink, &[("b", "y\n")]),
+            "==> b <==\ny\n",
+            "a second name"
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! The host side of the WIT imports. Reads answer from the view of the callback
+//! that is running and share its bytes: lowering copies each object once, into
+//! the guest.
+
+use std::sync::Arc;
+
+use haptic_core::{
+    changes::ChangeKind,
+    view::{ReadError, StoreView, View},
+};
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource, ResourceType},
+};
+
+use super::{
+    bindings::{
+        OutputError, StoreError,
+        haptic::plugin::{log::Level, stores::Page},
+        types,
+    },
+    guest::{GuestState, LogLevel, LogLine, StoreHandle},
+    outputs::OutputName,
+};
+
+/// The package that this host serves, and the functions of each interface: the
+/// contract check reads these, and a test compares them with the WIT.
+pub(super) const PACKAGE: &str = "haptic:plugin";
+/// Version of [`PACKAGE`].
+pub(super) const VERSION: &str = "0.1.0";
+
+/// The target that the SDK's panic hook logs to.
+const PANIC_TARGET: &str = "panic";
+
+type Cx<'a> = StoreContextMut<'a, GuestState>;
+type Read<T> = wasmtime::Result<(Result<T, StoreError>,)>;
+
+pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    let name = |interface: &str| format!("{PACKAGE}/{interface}@{VERSION}");
+    linker.instance(&name("types"))?;
+
+    let mut stores = linker.instance(&name("stores"))?;
+    stores.resource(
+        "store",
+        ResourceType::host::<StoreHandle>(),
+        |mut cx, _rep| {
+            let state = cx.data_mut();
+            state.handles = state.handles.saturating_sub(1);
+            Ok(())
+        },
+    )?;
+    stores.func_wrap("open", |mut cx: Cx<'_>, (name,): (String,)| {
+        Ok((open(&mut cx, &name),))
+    })?;
+    stores.func_wrap("all-synced", |cx: Cx<'_>, ()| {
+        Ok((view(&cx).is_ok_and(|view| view.all_synced()),))
+    })?;
+    stores.func_wrap(
+        "[method]store.name",
+        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| {
+            Ok((store(&cx, &this).map_or_else(|_| String::new(), |s| s.name().to_owned()),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.len",
+        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| {
+            let len = store(&cx, &this).map_or(0, |s| s.len());
+            Ok((u32::try_from(len).unwrap_or(u32::MAX),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.revision",
+        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| {
+            Ok((store(&cx, &this).map_or(0, |s| s.revision()),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.get",
+        |cx: Cx<'_>, (this, keys): (Resource<StoreHandle>, Vec<String>)| -> Read<Vec<Arc<str>>> {
+            Ok((read(&cx, &this, |s, limit| s.get(&refs(&keys), limit)),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.get-by",
+        |cx: Cx<'_>,
+         (this, index, keys): (Resource<StoreHandle>, String, Vec<String>)|
+         -> Read<Vec<Arc<str>>> {
+            Ok((read(&cx, &this, |s, limit| {
+                s.get_by(&index, &refs(&keys), limit)
+            }),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.get-object",
+        |cx: Cx<'_>,
+         (this, namespace, name): (Resource<StoreHandle>, String, String)|
+         -> Read<Option<Arc<str>>> {
+            Ok((read(&cx, &this, |s, _| Ok(s.get_object(&namespace, &name))),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.list",
+        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| -> Read<Vec<Arc<str>>> {
+            Ok((read(&cx, &this, StoreView::list),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.page",
+        |cx: Cx<'_>,
+         (this, cursor, limit): (Resource<StoreHandle>, Option<String>, u32)|
+         -> Read<Page> {
+            Ok((read(&cx, &this, |s, bytes| {
+                let (items, next) = s.page(cursor.as_deref(), limit, bytes)?;
+                Ok(Page {
+                    items: items.iter().map(|item| item.to_string()).collect(),
+                    next,
+                })
+            }),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.select",
+        |cx: Cx<'_>,
+         (this, fields, keys): (Resource<StoreHandle>, Vec<String>, Vec<String>)|
+         -> Read<String> {
+            Ok((read(&cx, &this, |s, limit| {
+                s.select(&refs(&fields), &refs(&keys), limit)
+            }),))
+        },
+    )?;
+    stores.func_wrap(
+        "[method]store.changes",
+        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| -> Read<Vec<types::Change>> {
+            Ok((read(&cx, &this, |s, _| {
+                Ok(s.changes()
+                    .iter()
+                    .map(|change| types::Change {
+                        kind: match change.kind {
+                            ChangeKind::Created => types::ChangeKind::Created,
+                            ChangeKind::Modified => types::ChangeKind::Modified,
+                            ChangeKind::Deleted => types::ChangeKind::Deleted,
+                        },
+                        namespace: change.object.namespace().to_owned(),
+                        name: change.object.name().to_owned(),
+                    })
+                    .collect())
+            }),))
+        },
+    )?;
+
+    let mut output = linker.instance(&name("output"))?;
+    output.func_wrap(
+        "write",
+        |mut cx: Cx<'_>, (name, content): (String, String)| {
+            Ok((write(&mut cx, &name, content.into_bytes()),))
+        },
+    )?;
+    output.func_wrap(
+        "write-bytes",
+        |mut cx: Cx<'_>, (name, content): (String, Vec<u8>)| Ok((write(&mut cx, &name, content),)),
+    )?;
+
+    linker.instance(&name("log"))?.func_wrap("log", log)?;
+    linker
+        .instance(&name("config"))?
+        .func_wrap("get", |cx: Cx<'_>, ()| Ok((Arc::clone(&cx.data().config),)))?;
+    Ok(())
+}
+
+fn refs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
+
+fn view<'a>(cx: &'a Cx<'_>) -> Result<&'a Arc<View>, StoreError> {
+    cx.data()
+        .call
+        .as_ref()
+        .map(|call| &call.view)
+        .ok_or_else(|| {
+            StoreError::Other(
+            "stores can be read only while on-sync-complete, on-change or on-resource-change runs"
+                .to_owned(),
+        )
+        })
+}
+
+fn store<'a>(cx: &'a Cx<'_>, this: &Resource<StoreHandle>) -> Result<&'a StoreView, StoreError> {
+    let index = usize::try_from(this.rep()).unwrap_or(usize::MAX);
+    view(cx)?
+        .store(index)
+        .ok_or_else(|| StoreError::NoSuchStore(format!("handle {index}")))
+}
+
+fn read<T>(
+    cx: &Cx<'_>,
+    this: &Resource<StoreHandle>,
+    answer: impl FnOnce(&StoreView, u64) -> Result<T, ReadError>,
+) -> Result<T, StoreError> {
+    answer(store(cx, this)?, cx.data().limits.answer_bytes).map_err(store_error)
+}
+
+fn store_error(error: ReadError) -> StoreError {
+    match error {
+        ReadError::NoSuchStore(text) => StoreError::NoSuchStore(text),
+        ReadError::NoSuchIndex(text) => StoreError::NoSuchIndex(text),
+        ReadError::InvalidKeys(text) => StoreError::InvalidKeys(text),
+        ReadError::InvalidPath(text) => StoreError::InvalidPath(text),
+        ReadError::InvalidCursor(text) => StoreError::InvalidCursor(text),
+        ReadError::TooLarge(bytes) => StoreError::TooLarge(bytes),
+    }
+}
+
+fn open(cx: &mut Cx<'_>, name: &str) -> Result<Resource<StoreHandle>, StoreError> {
+    let index = view(cx)
+        .map_err(|_| StoreError::NoSuchStore(format!("{name}: no callback is running")))?
+        .open(name)
+        .map_err(store_error)?;
+    let state = cx.data_mut();
+    if state.handles >= state.limits.store_handles {
+        return Err(StoreError::Other(format!(
+            "{} store handles are open: drop some, or open each store once and keep its handle",
+            state.handles
+        )));
+    }
+    state.handles += 1;
+    Ok(Resource::new_own(u32::try_from(index).unwrap_or(u32::MAX)))
+}
+
+fn write(cx: &mut Cx<'_>, name: &str, content: Vec<u8>) -> Result<(), OutputError> {
+    let name = OutputName::parse(name).map_err(|e| OutputError::InvalidName(e.to_string()))?;
+    let GuestState { call, limits, .. } = cx.data_mut();
+    let Some(call) = call else {
+        return Err(OutputError::Other(
+            "outputs can be written only while a callback runs".to_owned(),
+        ));
+    };
+    call.outputs
+        .write(name, content, limits)
+        .map_err(OutputError::TooLarge)
+}
+
+fn log(
+    mut cx: Cx<'_>,
+    (level, target, message, fields): (Level, String, String, Vec<(String, String)>),
+) -> wasmtime::Result<()> {
+    let state = cx.data_mut();
+    if target == PANIC_TARGET {
+        state.panic_text = Some(message.chars().take(4_096).collect());
+    }
+    state.logger.log(LogLine {
+        level: match level {
+            Level::Error => LogLevel::Error,
+            Level::Warn => LogLevel::Warn,
+            Level::Info => LogLevel::Info,
+            Level::Debug => LogLevel::Debug,
+            Level::Trace => LogLevel::Trace,
+        },
+        target,
+        message,
+        fields,
+    });
+    Ok(())
+}

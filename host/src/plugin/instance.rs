@@ -1,0 +1,378 @@
+//! One live instance of a plugin: calls its exports, and turns what comes back,
+//! traps and timeouts included, into a value.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use haptic_core::{
+    engine::{Callback, ResourceEvent},
+    spec::{ScopeSpec, Storage, WatchSpec},
+    view::View,
+};
+use wasmtime::{
+    Store, Trap, UpdateDeadline,
+    component::{Resource, ResourceTable},
+};
+use wasmtime_wasi::WasiCtxBuilder;
+
+use super::{
+    bindings::{exports::haptic::plugin::callbacks as wit, types},
+    guest::{Call, GuestState, LogLevel, LogSink, Logger},
+    limits::{Limiter, Limits},
+    outputs::{Outputs, Pending},
+    runtime::{Exports, Plugin},
+    stdio::LineSink,
+};
+
+/// Time a callback may take beyond its limit while a host function runs: those
+/// end by themselves, and only a WASI sleep is cut off by this.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// What a callback that returned ok leaves behind.
+#[derive(Debug)]
+pub struct Completed {
+    /// What it wrote.
+    pub outputs: Outputs,
+    /// How long it ran.
+    pub duration: Duration,
+    /// Linear memory of the instance afterwards, in bytes.
+    pub memory: u64,
+}
+
+/// How a call into a plugin failed. After anything but [`CallError::Refused`]
+/// the instance is dead: drop it and make a new one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallError {
+    /// The plugin returned an error; its instance lives on.
+    #[error("{callback} returned an error: {message}")]
+    Refused {
+        /// Which export.
+        callback: &'static str,
+        /// The plugin's own text.
+        message: String,
+    },
+    /// It was over its time.
+    #[error("{callback} ran longer than its limit of {limit:?} (raise it with --callback-timeout)")]
+    Timeout {
+        /// Which export.
+        callback: &'static str,
+        /// The limit.
+        limit: Duration,
+    },
+    /// It hit another limit.
+    #[error("{callback} failed: {limit}")]
+    Limit {
+        /// Which export.
+        callback: &'static str,
+        /// A sentence that names the limit.
+        limit: String,
+    },
+    /// It trapped.
+    #[error("{callback} trapped: {reason}")]
+    Trap {
+        /// Which export.
+        callback: &'static str,
+        /// The panic's text when the plugin sent one, and the trap with its
+        /// backtrace where the component has names.
+        reason: String,
+    },
+}
+
+impl CallError {
+    /// Whether the instance survived the failure.
+    #[must_use]
+    pub fn instance_lives(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+}
+
+/// A live instance. One call at a time: its methods take `&mut self`.
+pub struct Instance {
+    store: Store<GuestState>,
+    exports: Exports,
+}
+
+impl Instance {
+    pub(super) async fn new(
+        plugin: &Plugin,
+        limits: &Limits,
+        config: &str,
+        logs: LogSink,
+    ) -> Result<Self, CallError> {
+        let logger = Arc::new(Logger::new(logs, limits));
+        let sink = |level, target| {
+            LineSink::new(
+                Arc::clone(&logger),
+                level,
+                target,
+                limits.log_line_bytes.max(1),
+            )
+        };
+        let stdout = sink(LogLevel::Info, "stdout");
+        let stderr = sink(LogLevel::Warn, "stderr");
+        let wasi = WasiCtxBuilder::new()
+            .stdout(stdout.clone())
+            .stderr(stderr.clone())
+            .allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .build();
+        let state = GuestState {
+            wasi,
+            table: ResourceTable::new(),
+            limiter: Limiter::new(limits),
+            limits: limits.clone(),
+            logger,
+            stdout,
+            stderr,
+            config: Arc::from(config),
+            call: None,
+            deadline: None,
+            handles: 0,
+            panic_text: None,
+        };
+        let mut store = Store::new(&plugin.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.epoch_deadline_callback(|cx| {
+            let over = cx
+                .data()
+                .deadline
+                .is_none_or(|deadline| Instant::now() >= deadline);
+            Ok(if over {
+                UpdateDeadline::Interrupt
+            } else {
+                UpdateDeadline::Continue(1)
+            })
+        });
+        start_clock(&mut store);
+        let limit = limits.callback_time;
+        let made =
+            tokio::time::timeout(limit + GRACE, plugin.pre.instantiate_async(&mut store)).await;
+        match made {
+            Ok(Ok(exports)) => Ok(Self { store, exports }),
+            Ok(Err(error)) => Err(explain(&mut store, "instantiation", &error)),
+            Err(_elapsed) => Err(CallError::Timeout {
+                callback: "instantiation",
+                limit,
+            }),
+        }
+    }
+
+    /// Asks the plugin for its watches. Called once on every new instance, before
+    /// any other callback.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn describe(&mut self) -> Result<Vec<WatchSpec>, CallError> {
+        let config = Arc::clone(&self.store.data().config);
+        start_clock(&mut self.store);
+        let limit = self.store.data().limits.callback_time;
+        let call = self
+            .exports
+            .haptic_plugin_callbacks()
+            .call_describe(&mut self.store, &config);
+        let result = tokio::time::timeout(limit + GRACE, call).await;
+        let watches = self.settle("describe", result)?;
+        Ok(watches.into_iter().map(watch_spec).collect())
+    }
+
+    /// Runs one callback on `view`; `watch_name` is the name of its watch. What it wrote comes back only when it
+    /// returned ok.
+    ///
+    /// # Errors
+    /// [`CallError`]; the outputs of the call are gone.
+    pub async fn call(
+        &mut self,
+        callback: &Callback,
+        watch_name: &str,
+        view: Arc<View>,
+    ) -> Result<Completed, CallError> {
+        self.store.data_mut().call = Some(Call {
+            view,
+            outputs: Pending::default(),
+        });
+        let began = Instant::now();
+        start_clock(&mut self.store);
+        let (name, result) = self.run(callback, watch_name).await;
+        let outcome = self.settle(name, result);
+        let state = self.store.data_mut();
+        let outputs = state.call.take().map(|call| call.outputs);
+        state.stdout.flush_line();
+        state.stderr.flush_line();
+        state.logger.flush();
+        outcome?;
+        let mut outputs = outputs.unwrap_or_default();
+        if let Some(limit) = outputs.take_exceeded() {
+            return Err(CallError::Limit {
+                callback: name,
+                limit,
+            });
+        }
+        Ok(Completed {
+            outputs: outputs.into_outputs(),
+            duration: began.elapsed(),
+            memory: self.store.data().limiter.memory_used(),
+        })
+    }
+
+    async fn run(
+        &mut self,
+        callback: &Callback,
+        watch_name: &str,
+    ) -> (&'static str, Returned<Result<(), String>>) {
+        let within = self.store.data().limits.callback_time + GRACE;
+        let exports = self.exports.haptic_plugin_callbacks();
+        let store = &mut self.store;
+        let handle = |watch: usize| Resource::new_borrow(u32::try_from(watch).unwrap_or(u32::MAX));
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        match callback {
+            Callback::SyncComplete {
+                watch,
+                initial_count,
+            } => {
+                let call =
+                    exports.call_on_sync_complete(store, handle(*watch), count(*initial_count));
+                ("on-sync-complete", tokio::time::timeout(within, call).await)
+            }
+            Callback::Change {
+                watch,
+                stats,
+                is_initial_sync,
+            } => {
+                let stats = types::ChangeStats {
+                    created: count(stats.created),
+                    modified: count(stats.modified),
+                    deleted: count(stats.deleted),
+                    is_initial_sync: *is_initial_sync,
+                };
+                let call = exports.call_on_change(store, handle(*watch), stats);
+                ("on-change", tokio::time::timeout(within, call).await)
+            }
+            Callback::Resource { watch: _, event } => {
+                let event = match event {
+                    ResourceEvent::Applied(object) => {
+                        types::ResourceEvent::Applied(object.body().as_str().to_owned())
+                    }
+                    ResourceEvent::Deleted(object) => {
+                        types::ResourceEvent::Deleted(object.body().as_str().to_owned())
+                    }
+                    ResourceEvent::Absent => types::ResourceEvent::Absent,
+                };
+                let call = exports.call_on_resource_change(store, watch_name, &event);
+                (
+                    "on-resource-change",
+                    tokio::time::timeout(within, call).await,
+                )
+            }
+        }
+    }
+
+    fn settle<T>(
+        &mut self,
+        callback: &'static str,
+        result: Returned<Result<T, String>>,
+    ) -> Result<T, CallError> {
+        match result {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(message))) => Err(CallError::Refused {
+                callback,
+                message: message.chars().take(MAX_MESSAGE).collect(),
+            }),
+            Ok(Err(error)) => Err(explain(&mut self.store, callback, &error)),
+            Err(_elapsed) => Err(CallError::Timeout {
+                callback,
+                limit: self.store.data().limits.callback_time,
+            }),
+        }
+    }
+}
+
+type Returned<T> = Result<wasmtime::Result<T>, tokio::time::error::Elapsed>;
+
+/// Characters of a plugin's error text that are kept.
+const MAX_MESSAGE: usize = 4_096;
+
+fn start_clock(store: &mut Store<GuestState>) {
+    let limit = store.data().limits.callback_time;
+    store.data_mut().deadline = Some(Instant::now() + limit);
+    store.set_epoch_deadline(1);
+}
+
+/// Turns wasmtime's error into what happened, in the order in which causes hide
+/// each other: a denied growth and a panic both surface as `unreachable`.
+fn explain(
+    store: &mut Store<GuestState>,
+    callback: &'static str,
+    error: &wasmtime::Error,
+) -> CallError {
+    let state = store.data_mut();
+    if let Some(limit) = state.limiter.take_denial() {
+        return CallError::Limit { callback, limit };
+    }
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::Interrupt) {
+        return CallError::Timeout {
+            callback,
+            limit: state.limits.callback_time,
+        };
+    }
+    state.stderr.flush_line();
+    let mut reason = String::new();
+    if let Some(panic) = state.panic_text.take() {
+        reason.push_str(&panic);
+        reason.push_str("; ");
+    }
+    let text = format!("{error:#}");
+    reason.push_str(text.trim_end());
+    if text.contains("borrow handles still remain") {
+        reason.push_str(
+            " (the store handle that a callback receives must be dropped before it returns)",
+        );
+    }
+    let tail = state.stderr.take_tail();
+    if !tail.is_empty() {
+        reason.push_str("\nits stderr ended with:\n");
+        reason.push_str(&tail);
+    }
+    CallError::Trap {
+        callback,
+        reason: reason.chars().take(MAX_MESSAGE).collect(),
+    }
+}
+
+fn watch_spec(watch: wit::Watch) -> WatchSpec {
+    WatchSpec {
+        name: watch.name,
+        api_version: watch.api_version,
+        resources: watch.resources,
+        scope: match watch.scope {
+            types::Scope::AllNamespaces => ScopeSpec::AllNamespaces,
+            types::Scope::OwnNamespace => ScopeSpec::OwnNamespace,
+            types::Scope::Namespaces(namespaces) => ScopeSpec::Namespaces(namespaces),
+        },
+        object_name: watch.object_name,
+        label_selector: watch.label_selector,
+        field_selector: watch.field_selector,
+        index_by: watch.index_by,
+        indexes: watch
+            .indexes
+            .into_iter()
+            .map(|index| (index.name, index.paths))
+            .collect(),
+        ignore_fields: watch.ignore_fields,
+        keep_fields: watch.keep_fields,
+        storage: match watch.storage {
+            types::Storage::Memory => Storage::Memory,
+            types::Storage::Cached => Storage::Cached,
+        },
+        cache_ttl: watch
+            .cache_ttl_ms
+            .map(|ms| Duration::from_millis(ms.into())),
+        debounce: watch.debounce_ms.map(|ms| Duration::from_millis(ms.into())),
+        on_change_during_sync: watch.on_change_during_sync,
+        required: watch.required,
+        extra: watch.extra,
+    }
+}

@@ -1,0 +1,139 @@
+//! What a plugin may use, and the bookkeeping that says which limit it hit.
+
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// Limits of one plugin (contract P1). Hitting one fails the callback with a
+/// sentence that names the limit; the host goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of all linear memories of an instance together. Default 256 MiB:
+    /// twice what a full list of 50,000 filtered objects of 1.4 KB takes.
+    pub memory: u64,
+    /// Wall-clock time of one callback, `describe` included. Default 10 s.
+    pub callback_time: Duration,
+    /// Elements of all tables of an instance together. Default 1,000,000: large
+    /// enough for interpreters' function tables, 8 MB of host memory.
+    pub table_elements: u64,
+    /// Bytes that one callback may write to outputs. Default 64 MiB.
+    pub output_bytes: u64,
+    /// Outputs that one callback may write. Default 4,096.
+    pub output_count: usize,
+    /// Log lines that pass in one second; what is over is counted and reported
+    /// in one line. Default 200.
+    pub log_lines_per_second: u32,
+    /// Bytes of one log line, fields included; longer ones are cut. Default 8 KiB.
+    pub log_line_bytes: usize,
+    /// Store handles alive at the same time. Default 1,024: garbage-collected
+    /// guests leak some between collections.
+    pub store_handles: u32,
+    /// Bytes that one read may answer with; above, the guest gets `too-large`
+    /// and pages. Default 128 MiB: half the memory it has to fit in.
+    pub answer_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 256 << 20,
+            callback_time: Duration::from_secs(10),
+            table_elements: 1_000_000,
+            output_bytes: 64 << 20,
+            output_count: 4_096,
+            log_lines_per_second: 200,
+            log_line_bytes: 8 << 10,
+            store_handles: 1_024,
+            answer_bytes: 128 << 20,
+        }
+    }
+}
+
+/// Counts what an instance allocates and remembers the first denial: a denied
+/// growth surfaces in the guest as a mere `unreachable`.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    memory_limit: u64,
+    memory_used: u64,
+    table_limit: u64,
+    tables_used: u64,
+    denial: Option<String>,
+}
+
+impl Limiter {
+    pub(super) fn new(limits: &Limits) -> Self {
+        Self {
+            memory_limit: limits.memory,
+            memory_used: 0,
+            table_limit: limits.table_elements,
+            tables_used: 0,
+            denial: None,
+        }
+    }
+
+    /// Bytes of linear memory in use.
+    pub(super) fn memory_used(&self) -> u64 {
+        self.memory_used
+    }
+
+    /// The sentence about the last denied growth, once.
+    pub(super) fn take_denial(&mut self) -> Option<String> {
+        self.denial.take()
+    }
+}
+
+fn grown(current: usize, desired: usize) -> u64 {
+    u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX)
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.memory_used.saturating_add(grown(current, desired));
+        if wanted > self.memory_limit {
+            self.denial = Some(format!(
+                "it asked for {} MiB of memory and its limit is {} MiB (raise it with --memory-limit)",
+                wanted.div_ceil(1 << 20),
+                self.memory_limit >> 20
+            ));
+            return Ok(false);
+        }
+        self.memory_used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self.tables_used.saturating_add(grown(current, desired));
+        if wanted > self.table_limit {
+            self.denial = Some(format!(
+                "it asked for {wanted} table elements and its limit is {}",
+                self.table_limit
+            ));
+            return Ok(false);
+        }
+        self.tables_used = wanted;
+        Ok(true)
+    }
+
+    // A component may nest core instances; each costs host memory.
+    fn instances(&self) -> usize {
+        256
+    }
+
+    fn tables(&self) -> usize {
+        256
+    }
+
+    fn memories(&self) -> usize {
+        64
+    }
+}

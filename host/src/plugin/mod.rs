@@ -1,0 +1,20 @@
+//! The plugin runtime: compiles components, checks their contract, instantiates
+//! them and calls their exports under limits. Owns everything of wasmtime; knows
+//! nothing of kube, of output sinks or of when a callback is due.
+
+mod bindings;
+mod contract;
+mod guest;
+mod imports;
+mod instance;
+mod limits;
+mod outputs;
+mod runtime;
+mod stdio;
+
+pub use contract::ContractError;
+pub use guest::{LogLevel, LogLine, LogSink};
+pub use instance::{CallError, Completed, Instance};
+pub use limits::Limits;
+pub use outputs::{OutputName, OutputNameError, Outputs};
+pub use runtime::{LoadError, Plugin, Runtime, RuntimeError, RuntimeOptions};

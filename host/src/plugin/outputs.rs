@@ -1,0 +1,192 @@
+//! What one callback wrote: named byte strings that nobody sees before the
+//! callback has returned ok.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::limits::Limits;
+
+/// The name of an output: a relative path with `/` between its parts that stays
+/// inside the output directory on every platform (contract O1).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutputName(String);
+
+/// Longest output name in bytes: PATH_MAX with room for the directory.
+const MAX_NAME: usize = 1_024;
+/// Longest part of a name in bytes: NAME_MAX less what a temporary file adds.
+const MAX_PART: usize = 200;
+
+impl OutputName {
+    /// Checks and normalises: `./a//b` is `a/b`.
+    ///
+    /// # Errors
+    /// [`OutputNameError`] for a name that is empty, absolute, too long, climbs
+    /// with `..`, or holds a backslash, a colon or a control character.
+    pub fn parse(text: &str) -> Result<Self, OutputNameError> {
+        let refuse = |reason| OutputNameError {
+            name: text.chars().take(80).collect(),
+            reason,
+        };
+        if text.len() > MAX_NAME {
+            return Err(refuse("is longer than 1,024 bytes"));
+        }
+        if text.starts_with('/') {
+            return Err(refuse("is absolute"));
+        }
+        if text
+            .chars()
+            .any(|c| c.is_control() || c == '\\' || c == ':')
+        {
+            return Err(refuse("holds a control character, a backslash or a colon"));
+        }
+        let mut parts: Vec<&str> = Vec::new();
+        for part in text.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => return Err(refuse("climbs out with `..`")),
+                _ if part.len() > MAX_PART => {
+                    return Err(refuse("has a part longer than 200 bytes"));
+                }
+                _ if part.starts_with(".haptic-") => {
+                    return Err(refuse("begins like the host's own temporary files"));
+                }
+                _ => parts.push(part),
+            }
+        }
+        if parts.is_empty() {
+            return Err(refuse("is empty"));
+        }
+        Ok(Self(parts.join("/")))
+    }
+
+    /// The normalised name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for OutputName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why an output name was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("output name {name:?} {reason}: names are relative paths inside the output directory")]
+pub struct OutputNameError {
+    /// The name's first 80 characters.
+    pub name: String,
+    reason: &'static str,
+}
+
+/// Outputs of one callback, by name; a later write replaces an earlier one.
+pub type Outputs = BTreeMap<OutputName, Vec<u8>>;
+
+/// Collects writes under the limits of one callback.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    outputs: Outputs,
+    bytes: u64,
+    /// Set once a limit was hit: the callback fails even if the guest goes on.
+    exceeded: Option<String>,
+}
+
+impl Pending {
+    pub(super) fn write(
+        &mut self,
+        name: OutputName,
+        content: Vec<u8>,
+        limits: &Limits,
+    ) -> Result<(), u64> {
+        let size = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let replaced = self.outputs.get(&name).map_or(0, |old| size(old.len()));
+        let bytes = (self.bytes - replaced).saturating_add(size(content.len()));
+        if bytes > limits.output_bytes {
+            self.exceeded.get_or_insert_with(|| {
+                format!(
+                    "it wrote more than {} bytes of output in one callback (raise it with --output-limit)",
+                    limits.output_bytes
+                )
+            });
+            return Err(limits.output_bytes);
+        }
+        if self.outputs.len() >= limits.output_count && !self.outputs.contains_key(&name) {
+            self.exceeded.get_or_insert_with(|| {
+                format!(
+                    "it wrote more than {} outputs in one callback",
+                    limits.output_count
+                )
+            });
+            return Err(limits.output_bytes);
+        }
+        self.bytes = bytes;
+        self.outputs.insert(name, content);
+        Ok(())
+    }
+
+    pub(super) fn take_exceeded(&mut self) -> Option<String> {
+        self.exceeded.take()
+    }
+
+    pub(super) fn into_outputs(self) -> Outputs {
+        self.outputs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn o1_names_stay_inside_the_output_directory() {
+        for (typed, normal) in [
+            ("haproxy.cfg", "haproxy.cfg"),
+            ("certs/shop_tls.pem", "certs/shop_tls.pem"),
+            ("./a//b/./c", "a/b/c"),
+            ("..a/b..", "..a/b.."),
+        ] {
+            assert_eq!(OutputName::parse(typed).unwrap().as_str(), normal);
+        }
+        let long = "x".repeat(201);
+        let very_long = "x/".repeat(600);
+        for refused in [
+            "",
+            ".",
+            "/",
+            "/etc/passwd",
+            "..",
+            "../x",
+            "a/../../x",
+            "a\\b",
+            "C:x",
+            "a\0b",
+            "a\nb",
+            ".haptic-tmp",
+            long.as_str(),
+            very_long.as_str(),
+        ] {
+            assert!(OutputName::parse(refused).is_err(), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn p1_writes_over_the_limit_are_refused_and_remembered() {
+        let limits = Limits {
+            output_bytes: 10,
+            output_count: 2,
+            ..Limits::default()
+        };
+        let mut pending = Pending::default();
+        let name = |n: &str| OutputName::parse(n).unwrap();
+        pending.write(name("a"), vec![0; 8], &limits).unwrap();
+        pending.write(name("a"), vec![0; 10], &limits).unwrap();
+        assert_eq!(pending.write(name("b"), vec![0; 1], &limits), Err(10));
+        assert!(pending.take_exceeded().unwrap().contains("10 bytes"));
+        pending.write(name("b"), Vec::new(), &limits).unwrap();
+        assert_eq!(pending.write(name("c"), Vec::new(), &limits), Err(10));
+        assert!(pending.take_exceeded().unwrap().contains("2 outputs"));
+        assert_eq!(pending.into_outputs().len(), 2);
+    }
+}

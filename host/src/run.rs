@@ -1,0 +1,617 @@
+//! The dispatch loop: one task that owns the engine, takes in what watches and
+//! plugins report, and hands out callbacks. Owns the order of things; decides
+//! nothing that [`haptic_core::engine`] can decide.
+
+use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+
+use haptic_core::{
+    engine::{Callback, Engine, Outcome, PluginId, StoreId},
+    spec::{SpecErrors, WatchPlan, plan_all},
+    watch::{Machine, WatchConfig, WatchState},
+};
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{error, info, warn};
+
+use crate::{
+    access::Access,
+    config::{self, OverrideError, PluginConfig},
+    diff,
+    driver::{CONCURRENT_LISTS, Clock, Driver, Report},
+    grants::{self, Refusal},
+    output::{Sink, SinkError},
+    plugin::{CallError, Instance, Limits, LogLevel, LogLine, LogSink, Plugin},
+    worker::{Done, Job, QUEUE, WorkError, Worker, WorkerOptions},
+};
+
+/// Time that a running callback gets to end after a signal: with what follows it
+/// stays within the 5 s of contract K5.
+const SHUTDOWN: Duration = Duration::from_secs(4);
+
+/// How the host runs, beyond its plugins.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Limits of each plugin.
+    pub limits: Limits,
+    /// Sync, deliver, commit, return (contract O3).
+    pub once: bool,
+    /// With `once`: give up when the cluster has not synced by then.
+    pub once_timeout: Duration,
+    /// Print what changed in each output as a unified diff.
+    pub diff: bool,
+}
+
+/// One plugin to run.
+pub struct PluginRun {
+    /// The compiled plugin.
+    pub plugin: Plugin,
+    /// What is configured for it.
+    pub config: PluginConfig,
+    /// Where its outputs go: a directory, or `-`.
+    pub output: PathBuf,
+}
+
+/// Why a run ended other than as asked. The exit code follows from the variant
+/// (contract O3).
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A plugin failed (1).
+    #[error("plugin {plugin} failed")]
+    Plugin {
+        /// Its name.
+        plugin: String,
+        /// How.
+        source: CallError,
+    },
+    /// A plugin refused its settings (2).
+    #[error("plugin {plugin} does not accept its settings: {message}")]
+    Settings {
+        /// Its name.
+        plugin: String,
+        /// Its own words.
+        message: String,
+    },
+    /// What a plugin declares, or is configured to watch, is wrong (2).
+    #[error("plugin {plugin} cannot be run:{}", lines(.mistakes))]
+    Watches {
+        /// Its name.
+        plugin: String,
+        /// All that is wrong.
+        mistakes: Vec<String>,
+    },
+    /// Outputs cannot be written (2).
+    #[error("plugin {plugin}")]
+    Output {
+        /// Its name.
+        plugin: String,
+        /// Why.
+        source: SinkError,
+    },
+    /// The cluster did not get as far as `--once` needs (3).
+    #[error("the cluster did not sync within {after:?}:{}", lines(.watches))]
+    NotSynced {
+        /// How long it was waited.
+        after: Duration,
+        /// Each watch that is not synced, with its state.
+        watches: Vec<String>,
+    },
+    /// The system gave no thread (1).
+    #[error("cannot start a thread for plugin {plugin}")]
+    Thread {
+        /// Its name.
+        plugin: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+fn lines(texts: &[String]) -> String {
+    texts.iter().map(|text| format!("\n  {text}")).collect()
+}
+
+impl RunError {
+    /// The process's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Plugin { .. } | Self::Thread { .. } => 1,
+            Self::Settings { .. } | Self::Watches { .. } | Self::Output { .. } => 2,
+            Self::NotSynced { .. } => 3,
+        }
+    }
+}
+
+/// A plugin that has described itself, with its watches understood and allowed.
+pub struct Prepared {
+    run: PluginRun,
+    plans: Vec<Arc<WatchPlan>>,
+    instance: Instance,
+    settings: String,
+    logs: LogSink,
+    sink: Sink,
+}
+
+/// Makes a first instance of a plugin, asks for its watches, puts the
+/// configuration over them, checks grants and opens the sink. Nothing is watched
+/// and nothing is written yet.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn prepare(
+    run: PluginRun,
+    limits: &Limits,
+    own_namespace: Option<&str>,
+) -> Result<Prepared, RunError> {
+    let name = run.plugin.name().to_owned();
+    let failed = |source: CallError| match source {
+        CallError::Refused { message, .. } => RunError::Settings {
+            plugin: name.clone(),
+            message,
+        },
+        source => RunError::Plugin {
+            plugin: name.clone(),
+            source,
+        },
+    };
+    let settings = serde_json::Value::Object(run.config.settings.clone()).to_string();
+    let logs = log_sink(&name);
+    let mut instance = run
+        .plugin
+        .instantiate(limits, &settings, Arc::clone(&logs))
+        .await
+        .map_err(&failed)?;
+    let declared = instance.describe().await.map_err(&failed)?;
+    let wrong = |mistakes| RunError::Watches {
+        plugin: name.clone(),
+        mistakes,
+    };
+    let texts = |errors: Vec<OverrideError>| errors.iter().map(ToString::to_string).collect();
+    let specs = config::override_watches(declared, &run.config.watches)
+        .map_err(|errors| wrong(texts(errors)))?;
+    let plans = plan_all(&specs)
+        .map_err(|SpecErrors(errors)| wrong(errors.iter().map(ToString::to_string).collect()))?;
+    if plans.is_empty() {
+        return Err(wrong(vec![
+            "it declares no watches, and none are configured: nothing would ever happen".to_owned(),
+        ]));
+    }
+    let own = plans
+        .iter()
+        .any(|p| p.scope == haptic_core::spec::ScopeSpec::OwnNamespace);
+    if own && own_namespace.is_none() {
+        return Err(wrong(vec![
+            "it watches the host's own namespace, and neither a service account nor the kubeconfig's context names one: set a namespace in the context".to_owned(),
+        ]));
+    }
+    let refused: Vec<Refusal> =
+        grants::refusals(&run.config.allow, &plans, own_namespace.unwrap_or_default());
+    if !refused.is_empty() {
+        return Err(wrong(refused.iter().map(ToString::to_string).collect()));
+    }
+    let sink = Sink::open(&run.output).map_err(|source| RunError::Output {
+        plugin: name.clone(),
+        source,
+    })?;
+    Ok(Prepared {
+        plans: plans.into_iter().map(Arc::new).collect(),
+        run,
+        instance,
+        settings,
+        logs,
+        sink,
+    })
+}
+
+fn log_sink(plugin: &str) -> LogSink {
+    let plugin = plugin.to_owned();
+    Arc::new(move |line: LogLine| {
+        let LogLine {
+            level,
+            target,
+            message,
+            fields,
+        } = line;
+        let fields = fields
+            .iter()
+            .map(|(key, value)| format!("{key}={value:?}"))
+            .collect::<Vec<_>>()
+            .join(" ");
+        macro_rules! emit {
+            ($level:ident) => {
+                if fields.is_empty() {
+                    tracing::$level!(target: "plugin", plugin, at = target, "{message}")
+                } else {
+                    tracing::$level!(target: "plugin", plugin, at = target, fields, "{message}")
+                }
+            };
+        }
+        match level {
+            LogLevel::Error => emit!(error),
+            LogLevel::Warn => emit!(warn),
+            LogLevel::Info => emit!(info),
+            LogLevel::Debug => emit!(debug),
+            LogLevel::Trace => emit!(trace),
+        }
+    })
+}
+
+/// Everything that happens to the loop.
+enum Event {
+    Watch {
+        store: StoreId,
+        source: usize,
+        report: Report,
+    },
+    Done {
+        plugin: PluginId,
+        done: Done,
+    },
+    Stop,
+}
+
+/// Runs the plugins until `stop` resolves, or with [`RunOptions::once`] until
+/// each has been told everything.
+///
+/// # Errors
+/// [`RunError`]. Without `once` a failing plugin is retried and never ends the run.
+pub async fn run(
+    access: Access,
+    prepared: Vec<Prepared>,
+    options: RunOptions,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let clock = Clock::start();
+    let (events, mut queue) = mpsc::channel(QUEUE);
+    let mut engine = Engine::new();
+    let mut workers = HashMap::new();
+    let own = access.own_namespace.clone().unwrap_or_default();
+    for prepared in prepared {
+        let name = prepared.run.plugin.name().to_owned();
+        let plugin = engine.add_plugin(&name, &prepared.plans, &own);
+        let worker_options = WorkerOptions {
+            plugin: prepared.run.plugin,
+            limits: options.limits.clone(),
+            settings: prepared.settings,
+            logs: prepared.logs,
+            sink: prepared.sink,
+        };
+        let events = events.clone();
+        let worker = Worker::start(worker_options, prepared.instance, move |done| {
+            // The loop is gone only when the process ends.
+            events.blocking_send(Event::Done { plugin, done }).is_ok()
+        })
+        .map_err(|source| RunError::Thread {
+            plugin: name,
+            source,
+        })?;
+        workers.insert(plugin, worker);
+    }
+    let mut watches = Watches::start(&engine, &access, clock, &events);
+    let stopper = tokio::spawn({
+        let events = events.clone();
+        async move {
+            stop.await;
+            // A closed queue means that the loop has ended already.
+            drop(events.send(Event::Stop).await);
+        }
+    });
+    let mut dispatch = Dispatch {
+        engine,
+        workers,
+        clock,
+        options,
+        running: 0,
+        stopping: None,
+    };
+    let result = dispatch.run(&mut queue, &mut watches).await;
+    stopper.abort();
+    watches.stop();
+    result
+}
+
+/// The tasks of all watches, and the state each reported last.
+struct Watches {
+    tasks: tokio::task::JoinSet<()>,
+    states: HashMap<(StoreId, usize), (String, WatchState)>,
+}
+
+impl Watches {
+    fn start(engine: &Engine, access: &Access, clock: Clock, events: &mpsc::Sender<Event>) -> Self {
+        let lists = Arc::new(Semaphore::new(CONCURRENT_LISTS));
+        let mut tasks = tokio::task::JoinSet::new();
+        let mut states = HashMap::new();
+        for (store, plan, sources) in engine.stores() {
+            for (i, source) in sources.iter().enumerate() {
+                let mut config = WatchConfig::new(plan.resource.clone(), plan.projection());
+                config.namespace.clone_from(&source.namespace);
+                config.name.clone_from(&plan.object_name);
+                config.label_selector.clone_from(&plan.label_selector);
+                config.field_selector.clone_from(&plan.server_fields);
+                config.seed = seed();
+                let name = match (&source.namespace, sources.len()) {
+                    (Some(namespace), 2..) => format!("{}/{namespace}", plan.name),
+                    _ => plan.name.clone(),
+                };
+                states.insert((store, i), (name, WatchState::Discovering));
+                let machine = Machine::new(config);
+                let driver = Driver::new(access.clone(), machine, Arc::clone(&lists), clock);
+                let events = events.clone();
+                tasks.spawn(driver.run(move |report| {
+                    let events = events.clone();
+                    async move {
+                        events
+                            .send(Event::Watch {
+                                store,
+                                source: i,
+                                report,
+                            })
+                            .await
+                            .is_ok()
+                    }
+                }));
+            }
+        }
+        Self { tasks, states }
+    }
+
+    fn stop(&mut self) {
+        self.tasks.abort_all();
+    }
+
+    /// One line a change; a list in progress is one state, told about as it grows.
+    fn changed(&mut self, store: StoreId, source: usize, state: WatchState, objects: usize) {
+        let Some((name, last)) = self.states.get_mut(&(store, source)) else {
+            return;
+        };
+        let watch = name.as_str();
+        match &state {
+            WatchState::Listing { received: 0 } | WatchState::Discovering => {
+                tracing::debug!(watch, "{state}");
+            }
+            WatchState::Listing { received } => info!(watch, objects = received, "loading"),
+            WatchState::Synced => info!(watch, objects, "synced"),
+            WatchState::WaitingForCrd
+            | WatchState::Forbidden { .. }
+            | WatchState::Stale { .. }
+            | WatchState::Failing { .. } => warn!(watch, "{state}"),
+        }
+        *last = state;
+    }
+
+    fn not_synced(&self) -> Vec<String> {
+        let mut watches: Vec<String> = self
+            .states
+            .values()
+            .filter(|(_, state)| *state != WatchState::Synced)
+            .map(|(name, state)| format!("{name}: {state}"))
+            .collect();
+        watches.sort();
+        watches
+    }
+}
+
+/// A seed that differs from watch to watch and from process to process: jitter is
+/// to spread them.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}
+
+struct Dispatch {
+    engine: Engine,
+    workers: HashMap<PluginId, Worker>,
+    clock: Clock,
+    options: RunOptions,
+    running: usize,
+    stopping: Option<tokio::time::Instant>,
+}
+
+impl Dispatch {
+    async fn run(
+        &mut self,
+        queue: &mut mpsc::Receiver<Event>,
+        watches: &mut Watches,
+    ) -> Result<(), RunError> {
+        let give_up = self
+            .options
+            .once
+            .then(|| tokio::time::Instant::now() + self.options.once_timeout);
+        loop {
+            if self.stopping.is_none() {
+                self.start_calls();
+            } else if self.running == 0 {
+                return Ok(());
+            }
+            if self.options.once && self.running == 0 && self.settled() {
+                return Ok(());
+            }
+            let due = self.engine.next_due().filter(|_| self.stopping.is_none());
+            let wake = [
+                due.map(|due| self.clock.deadline(due)),
+                self.stopping,
+                give_up,
+            ]
+            .into_iter()
+            .flatten()
+            .min();
+            tokio::select! {
+                event = queue.recv() => match event {
+                    Some(event) => self.event(event, watches)?,
+                    None => return Ok(()),
+                },
+                () = sleep_until(wake) => {
+                    let now = tokio::time::Instant::now();
+                    if self.stopping.is_some_and(|limit| now >= limit) {
+                        warn!("a callback did not end in time; what it would have written is dropped");
+                        return Ok(());
+                    }
+                    if give_up.is_some_and(|limit| now >= limit) && self.running == 0 {
+                        return Err(RunError::NotSynced {
+                            after: self.options.once_timeout,
+                            watches: watches.not_synced(),
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn plugins(&self) -> impl Iterator<Item = PluginId> {
+        self.workers.keys().copied()
+    }
+
+    fn settled(&self) -> bool {
+        self.plugins().all(|plugin| self.engine.is_settled(plugin))
+    }
+
+    fn start_calls(&mut self) {
+        for call in self.engine.poll(self.clock.now()) {
+            let Some(worker) = self.workers.get(&call.plugin) else {
+                continue;
+            };
+            let watch = call.callback.watch();
+            let watch_name = self.engine.watch_name(call.plugin, watch).to_owned();
+            let job = Job {
+                callback: call.callback,
+                watch_name,
+                view: call.view,
+            };
+            if worker.run(job) {
+                self.running += 1;
+            } else {
+                // Only a panic of ours ends a worker's thread.
+                error!(
+                    plugin = self.engine.plugin_name(call.plugin),
+                    "its thread has ended"
+                );
+                self.engine
+                    .finished(self.clock.now(), call.plugin, Outcome::Died);
+            }
+        }
+    }
+
+    fn event(&mut self, event: Event, watches: &mut Watches) -> Result<(), RunError> {
+        let now = self.clock.now();
+        match event {
+            Event::Watch {
+                store,
+                source,
+                report: Report::Outputs(outputs),
+            } => {
+                for output in outputs {
+                    self.engine.watch(now, store, source, output);
+                }
+            }
+            Event::Watch {
+                store,
+                source,
+                report: Report::State(state),
+            } => {
+                let objects = self.engine.status(store).map_or(0, |status| status.objects);
+                watches.changed(store, source, state, objects);
+            }
+            Event::Done { plugin, done } => {
+                self.running -= 1;
+                let outcome = done
+                    .result
+                    .as_ref()
+                    .map_or_else(WorkError::outcome, |_| Outcome::Ok);
+                self.engine.finished(now, plugin, outcome);
+                self.report(plugin, done)?;
+            }
+            Event::Stop => {
+                info!("stopping");
+                self.stopping = Some(tokio::time::Instant::now() + SHUTDOWN);
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, plugin: PluginId, done: Done) -> Result<(), RunError> {
+        let name = self.engine.plugin_name(plugin);
+        let callback = done.callback.export();
+        let watch = done.watch_name.as_str();
+        let committed = match done.result {
+            Ok(committed) => committed,
+            Err(error) if self.options.once => {
+                let plugin = name.to_owned();
+                return Err(match error {
+                    WorkError::Call(source) => RunError::Plugin { plugin, source },
+                    WorkError::Commit(source) => RunError::Output { plugin, source },
+                });
+            }
+            Err(error) => {
+                let failures = self.engine.failures(plugin);
+                error!(
+                    plugin = name,
+                    watch,
+                    failures,
+                    "{}; nothing was written, it is tried again",
+                    chain(&error)
+                );
+                return Ok(());
+            }
+        };
+        let duration = committed.duration;
+        let (bytes, changed) = (committed.bytes, committed.changed.len());
+        match done.callback {
+            Callback::SyncComplete { initial_count, .. } => {
+                info!(
+                    plugin = name,
+                    watch,
+                    objects = initial_count,
+                    ?duration,
+                    bytes,
+                    changed,
+                    "{callback}"
+                );
+            }
+            Callback::Change { stats, .. } => info!(
+                plugin = name,
+                watch,
+                created = stats.created,
+                modified = stats.modified,
+                deleted = stats.deleted,
+                ?duration,
+                bytes,
+                changed,
+                "{callback}"
+            ),
+            Callback::Resource { .. } => {
+                info!(
+                    plugin = name,
+                    watch,
+                    ?duration,
+                    bytes,
+                    changed,
+                    "{callback}"
+                );
+            }
+        }
+        if self.options.diff {
+            for change in &committed.changed {
+                diff::print(change);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn sleep_until(wake: Option<tokio::time::Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// An error and its sources, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

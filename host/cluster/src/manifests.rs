@@ -310,7 +310,7 @@ fn check_shape(value: &Value) -> Result<(), String> {
         match json::at(value, path) {
             Some(Value::String(text)) if !text.is_empty() => {}
             None | Some(Value::Null | Value::String(_)) => missing.push(path.join(".")),
-            Some(_) => return Err(format!("{} is not text", path.join("."))),
+            Some(_) => return Err(format!("{} is not text; put it in quotes", path.join("."))),
         }
     }
     match missing.as_slice() {

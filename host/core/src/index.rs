@@ -127,14 +127,16 @@ impl Index {
             }
             None => self.unkeyed += usize::from(new.keys(slot).is_empty()),
         }
-        self.each_prefix(new, |level, key, len, prefix| {
-            let posting = Posting {
-                object: Arc::clone(new),
-                key,
-                len,
-            };
-            level.insert(posting, |other| other.order(slot, prefix, new.identity()));
-        });
+        for (level, components) in self.levels.iter_mut().zip(1..) {
+            for (key, len, prefix) in prefixes(new, slot, components) {
+                let posting = Posting {
+                    object: Arc::clone(new),
+                    key,
+                    len,
+                };
+                level.insert(posting, |other| other.order(slot, prefix, new.identity()));
+            }
+        }
     }
 
     /// Takes an object away from all its keys; others under the same keys stay.
@@ -144,9 +146,36 @@ impl Index {
         }
         let slot = self.slot;
         self.unkeyed -= usize::from(old.keys(slot).is_empty());
-        self.each_prefix(old, |level, _, _, prefix| {
-            level.remove(|other| other.order(slot, prefix, old.identity()));
-        });
+        for (level, components) in self.levels.iter_mut().zip(1..) {
+            for (_, _, prefix) in prefixes(old, slot, components) {
+                level.remove(|other| other.order(slot, prefix, old.identity()));
+            }
+        }
+    }
+
+    /// Forgets everything and takes in `objects`, which are in order of identity.
+    pub(crate) fn rebuild(&mut self, objects: &[Arc<Object>]) {
+        if self.spec.identity {
+            return;
+        }
+        let slot = self.slot;
+        self.unkeyed = objects.iter().filter(|o| o.keys(slot).is_empty()).count();
+        for (level, components) in self.levels.iter_mut().zip(1..) {
+            let mut postings: Vec<_> = objects
+                .iter()
+                .flat_map(|object| {
+                    let prefixes = prefixes(object, slot, components);
+                    prefixes.map(|(key, len, prefix)| {
+                        let object = Arc::clone(object);
+                        (prefix, Posting { object, key, len })
+                    })
+                })
+                .collect();
+            // Stable, so that objects under the same key stay in order of identity.
+            postings.sort_by_key(|(prefix, _)| *prefix);
+            postings.dedup_by(|(a, x), (b, y)| a == b && Arc::ptr_eq(&x.object, &y.object));
+            *level = Ordered::from_sorted(postings.into_iter().map(|(_, posting)| posting));
+        }
     }
 
     /// The objects whose first components are `keys`, in order of identity; none
@@ -167,27 +196,22 @@ impl Index {
                 .unwrap_or_default(),
         )
     }
+}
 
-    /// Calls `each` with every leading part of every key of an object: the level
-    /// it belongs to, the key's ordinal, the part's length and the part itself.
-    fn each_prefix(
-        &mut self,
-        object: &Object,
-        mut each: impl FnMut(&mut Ordered<Posting>, u32, u32, &[u8]),
-    ) {
-        for (ordinal, key) in (0u32..).zip(object.keys(self.slot)) {
-            for (level, components) in self.levels.iter_mut().zip(1..) {
-                // A key of fewer components than the index has was not made for it.
-                let Some(part) = key::prefix_len(key, components).and_then(|len| key.get(..len))
-                else {
-                    break;
-                };
-                if let Ok(len) = u32::try_from(part.len()) {
-                    each(level, ordinal, len, part);
-                }
-            }
-        }
-    }
+/// The first `components` components of every key of an object in an index: the
+/// key's ordinal, their length and their bytes. A key that has fewer was not made for
+/// the index and is left out.
+fn prefixes(
+    object: &Object,
+    slot: usize,
+    components: usize,
+) -> impl Iterator<Item = (u32, u32, &[u8])> {
+    (0..)
+        .zip(object.keys(slot))
+        .filter_map(move |(ordinal, key)| {
+            let len = key::prefix_len(key, components)?;
+            Some((ordinal, u32::try_from(len).ok()?, key.get(..len)?))
+        })
 }
 
 /// The objects under one key.

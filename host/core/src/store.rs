@@ -180,11 +180,11 @@ impl Store {
             .iter_mut()
             .find(|(of, _)| of.as_deref() == scope);
         let Some((_, relist)) = relist else { return };
-        let mut writing = Writing::new(&mut self.state, deltas);
-        for ByIdentity(object) in std::mem::take(&mut relist.staged) {
-            writing.put(Arc::clone(&object));
-            relist.see(object);
+        let staged = std::mem::take(&mut relist.staged);
+        for ByIdentity(object) in &staged {
+            relist.see(Arc::clone(object));
         }
+        Writing::new(&mut self.state, deltas).put_all(staged);
     }
 
     /// Makes the result of a list visible: what it applied, without what it did
@@ -198,9 +198,7 @@ impl Store {
         for object in gone {
             writing.delete(object.identity());
         }
-        for ByIdentity(object) in relist.staged {
-            writing.put(object);
-        }
+        writing.put_all(relist.staged);
     }
 
     fn end_relist(&mut self, scope: Option<&str>) -> Option<Relist> {
@@ -343,22 +341,60 @@ impl<'a> Writing<'a> {
         state.objects.insert(Arc::clone(&object), |other| {
             other.identity().cmp(object.identity())
         });
+        self.note(previous, object)
+    }
+
+    /// Stores many objects; when they are most of the store, everything is built
+    /// anew in one pass instead of searching a place for each.
+    fn put_all(&mut self, objects: BTreeSet<ByIdentity>) {
+        if objects.len() < self.state.objects.len() {
+            for ByIdentity(object) in objects {
+                self.put(object);
+            }
+            return;
+        }
+        let before = Arc::clone(self.state);
+        let mut after = Vec::with_capacity(before.objects.len() + objects.len());
+        let mut objects = objects.into_iter().map(|by| by.0).peekable();
+        for known in before.objects.iter() {
+            while let Some(new) = objects.next_if(|new| new.identity() < known.identity()) {
+                self.note(None, Arc::clone(&new));
+                after.push(new);
+            }
+            match objects.next_if(|new| new.identity() == known.identity()) {
+                Some(new) if !is_same(known, &new) => {
+                    self.note(Some(Arc::clone(known)), Arc::clone(&new));
+                    after.push(new);
+                }
+                Some(_) | None => after.push(Arc::clone(known)),
+            }
+        }
+        for new in objects {
+            self.note(None, Arc::clone(&new));
+            after.push(new);
+        }
+        let state = Arc::make_mut(self.state);
+        for index in &mut state.indexes {
+            index.rebuild(&after);
+        }
+        state.objects = Ordered::from_sorted(after);
+    }
+
+    /// Tells what storing an object amounted to.
+    fn note(&mut self, previous: Option<Arc<Object>>, current: Arc<Object>) -> Change {
         let Some(previous) = previous else {
-            self.publish(Delta::Created { current: object });
+            self.publish(Delta::Created { current });
             return Change::Created;
         };
-        if previous.same_content(&object) {
+        if previous.same_content(&current) {
             return Change::Refreshed;
         }
-        let change = if is_recreated(&previous, &object) {
+        let change = if is_recreated(&previous, &current) {
             Change::Recreated
         } else {
             Change::Modified
         };
-        self.publish(Delta::Modified {
-            previous,
-            current: object,
-        });
+        self.publish(Delta::Modified { previous, current });
         change
     }
 

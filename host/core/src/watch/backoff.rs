@@ -89,7 +89,10 @@ mod tests {
         for (greatest, bound) in bounds(None).into_iter().zip(millis) {
             let bound = Duration::from_millis(bound);
             assert!(greatest <= bound, "{greatest:?} > {bound:?}");
-            assert!(greatest > bound.mul_f32(0.9), "{greatest:?} of {bound:?}: the jitter is not full");
+            assert!(
+                greatest > bound.mul_f32(0.9),
+                "{greatest:?} of {bound:?}: the jitter is not full"
+            );
         }
     }
 

@@ -45,7 +45,10 @@ pub(super) fn find(
     resource: &str,
 ) -> Result<Finding, serde_json::Error> {
     let list: ApiResourceList = serde_json::from_slice(body)?;
-    let Some(found) = list.resources.into_iter().find(|candidate| candidate.name == resource)
+    let Some(found) = list
+        .resources
+        .into_iter()
+        .find(|candidate| candidate.name == resource)
     else {
         return Ok(Finding::Absent);
     };
@@ -55,5 +58,9 @@ pub(super) fn find(
             return Ok(Finding::Without(verb));
         }
     }
-    Ok(Finding::Served(Resolved { kind: found.kind, api_version, namespaced: found.namespaced }))
+    Ok(Finding::Served(Resolved {
+        kind: found.kind,
+        api_version,
+        namespaced: found.namespaced,
+    }))
 }

@@ -63,7 +63,10 @@ impl Follow<'_> {
             WatchEvent::Added(object) => self.upsert(object, false),
             WatchEvent::Modified(object) => self.upsert(object, true),
             WatchEvent::Deleted(object) => self.delete(object)?,
-            WatchEvent::Bookmark { resource_version, initial_events_end } => {
+            WatchEvent::Bookmark {
+                resource_version,
+                initial_events_end,
+            } => {
                 self.bookmark(resource_version, initial_events_end);
             }
             WatchEvent::Error(status) => return Err(Problem::of_event(&status)),
@@ -90,7 +93,10 @@ impl Follow<'_> {
                 self.advance(&version);
                 let identity = error.identity.clone().or(identity);
                 self.count();
-                self.emit(WatchOutput::Quarantined { identity, error: error.to_string() });
+                self.emit(WatchOutput::Quarantined {
+                    identity,
+                    error: error.to_string(),
+                });
                 return;
             }
         };
@@ -98,7 +104,10 @@ impl Follow<'_> {
         if !decoded.matches {
             if !self.initial || known {
                 let identity = decoded.object.identity().clone();
-                self.emit(WatchOutput::Deleted { identity, object: None });
+                self.emit(WatchOutput::Deleted {
+                    identity,
+                    object: None,
+                });
             }
             return;
         }
@@ -156,7 +165,11 @@ impl Follow<'_> {
             return;
         }
         self.progress.received += 1;
-        if self.progress.received.is_multiple_of(u64::from(self.page_size.max(1))) {
+        if self
+            .progress
+            .received
+            .is_multiple_of(u64::from(self.page_size.max(1)))
+        {
             self.emit(WatchOutput::PageEnd);
         }
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Time,
     decode::{Decoder, Projection},
-    frame::{ListFrames, WatchFrames, parse_status},
+    frame::{ListFrames, ListMeta, WatchFrames, parse_status},
 };
 
 /// Bytes kept of a body that explains an error: a Status takes a few hundred.
@@ -80,7 +80,12 @@ pub(super) enum Stage {
     /// Reading a stream.
     Stream(Stream),
     /// Reading why the server refused.
-    Refused { status: u16, retry_after: Option<Duration>, body: Vec<u8>, deadline: Time },
+    Refused {
+        status: u16,
+        retry_after: Option<Duration>,
+        body: Vec<u8>,
+        deadline: Time,
+    },
 }
 
 #[derive(Debug)]
@@ -169,10 +174,16 @@ impl Machine {
             }
             Input::Sent => {
                 if matches!(self.stage, Stage::Queued) {
-                    self.stage = Stage::Sent { deadline: now + self.config.limits.headers };
+                    self.stage = Stage::Sent {
+                        deadline: now + self.config.limits.headers,
+                    };
                 }
             }
-            Input::Headers { status, retry_after, content_type } => {
+            Input::Headers {
+                status,
+                retry_after,
+                content_type,
+            } => {
                 if matches!(self.stage, Stage::Queued | Stage::Sent { .. }) {
                     self.headers(now, status, retry_after, content_type, out);
                 }
@@ -203,7 +214,9 @@ impl Machine {
             Stage::Waiting { until } => Some(*until),
             Stage::Sent { deadline }
             | Stage::Discovery { deadline, .. }
-            | Stage::Page { silence: deadline, .. }
+            | Stage::Page {
+                silence: deadline, ..
+            }
             | Stage::Refused { deadline, .. } => Some(*deadline),
             Stage::Stream(stream) => {
                 let first = stream.silence.min(stream.close_at);
@@ -272,10 +285,11 @@ impl Machine {
         }
         let namespaced = self.served.as_ref()?.resolved.namespaced;
         let limits = &self.config.limits;
-        let timeout = self.random.between(limits.watch_timeout_min, limits.watch_timeout_max);
+        let timeout = self
+            .random
+            .between(limits.watch_timeout_min, limits.watch_timeout_max);
         let version = self.progress.resource_version.as_deref();
-        let not_older_than =
-            version.filter(|version| !self.plan.newest && !version.is_empty());
+        let not_older_than = version.filter(|version| !self.plan.newest && !version.is_empty());
         let request = match goal {
             Goal::Discover => request::discover(&self.config),
             Goal::StreamingList => {
@@ -289,9 +303,12 @@ impl Machine {
                 };
                 request::list(&self.config, namespaced, page)
             }
-            Goal::Watch => {
-                request::watch(&self.config, namespaced, version.unwrap_or_default(), timeout)
-            }
+            Goal::Watch => request::watch(
+                &self.config,
+                namespaced,
+                version.unwrap_or_default(),
+                timeout,
+            ),
         };
         Some((goal, request))
     }
@@ -307,10 +324,16 @@ impl Machine {
         let limits = &self.config.limits;
         if status != 200 {
             let deadline = now + limits.error_body;
-            self.stage = Stage::Refused { status, retry_after, body: Vec::new(), deadline };
+            self.stage = Stage::Refused {
+                status,
+                retry_after,
+                body: Vec::new(),
+                deadline,
+            };
             return;
         }
-        if let Some(other) = content_type.filter(|kind| !kind.to_ascii_lowercase().contains("json")) {
+        if let Some(other) = content_type.filter(|kind| !kind.to_ascii_lowercase().contains("json"))
+        {
             let text = format!("the server answered with {other:?} instead of JSON");
             self.recover(now, Problem::Nonsense { text }, out);
             return;
@@ -319,7 +342,10 @@ impl Machine {
         let silence = now + limits.list_silence;
         match self.goal {
             Goal::Discover => {
-                self.stage = Stage::Discovery { body: Vec::new(), deadline: silence };
+                self.stage = Stage::Discovery {
+                    body: Vec::new(),
+                    deadline: silence,
+                };
             }
             Goal::Page => {
                 let frames = ListFrames::new(limits.object_bytes);
@@ -328,7 +354,6 @@ impl Machine {
                 } else {
                     // A page that broke off comes again as a whole.
                     self.progress.received = self.plan.before_page;
-                    self.show_listing(out);
                 }
                 self.stage = Stage::Page { frames, silence };
             }
@@ -368,7 +393,15 @@ impl Machine {
         self.progress.received = 0;
         self.plan.before_page = 0;
         out.push(Action::Emit(WatchOutput::ListBegin));
-        self.show_listing(out);
+        self.expect_list(out);
+    }
+
+    /// A first list is on its way. After a failure that is no news before it brings objects:
+    /// else a list that stalls each time would look like progress each time.
+    fn expect_list(&mut self, out: &mut Vec<Action>) {
+        if !matches!(self.state, WatchState::Failing { .. }) {
+            self.show_listing(out);
+        }
     }
 
     /// Keeps the count of the first list; later lists leave the state alone.
@@ -459,7 +492,11 @@ impl Machine {
         let good = frames > u64::from(problem.is_some());
         if good {
             let limits = &self.config.limits;
-            let patience = if initial { limits.list_silence } else { limits.stream_silence };
+            let patience = if initial {
+                limits.list_silence
+            } else {
+                limits.stream_silence
+            };
             stream.silence = now + patience;
             stream.eventful = true;
             stream.settle = None;
@@ -472,8 +509,9 @@ impl Machine {
             self.streaming.strikes = 0;
             // From here on it is a watch like any other.
             self.goal = Goal::Watch;
-            self.finish_list(now, out);
-        } else if initial {
+            self.finish_list(now);
+            self.enter(WatchState::Synced, out);
+        } else if good && initial {
             self.show_listing(out);
         } else if good {
             self.enter(WatchState::Synced, out);
@@ -487,7 +525,11 @@ impl Machine {
         match mem::replace(&mut self.stage, Stage::Queued) {
             stage @ (Stage::Idle | Stage::Waiting { .. }) => self.stage = stage,
             Stage::Queued | Stage::Sent { .. } => {
-                self.recover(now, Problem::transient("the server closed without an answer"), out);
+                self.recover(
+                    now,
+                    Problem::transient("the server closed without an answer"),
+                    out,
+                );
             }
             Stage::Discovery { body, .. } => self.discovered(now, &body, out),
             stage @ Stage::Refused { .. } => {
@@ -495,7 +537,7 @@ impl Machine {
                 self.refused(now, out);
             }
             Stage::Page { frames, .. } => match frames.finish() {
-                Ok(meta) => self.page_end(now, meta.continue_token, meta.resource_version, out),
+                Ok(meta) => self.page_end(now, meta, out),
                 Err(error) => self.recover(now, Problem::of_frame(error), out),
             },
             Stage::Stream(mut stream) => match stream.frames.finish() {
@@ -505,44 +547,73 @@ impl Machine {
         }
     }
 
-    fn page_end(
-        &mut self,
-        now: Time,
-        token: Option<String>,
-        resource_version: String,
-        out: &mut Vec<Action>,
-    ) {
-        match token {
-            Some(token) if self.plan.token.as_ref() == Some(&token) => {
-                self.plan.token = None;
-                let text = "the server gave the same continue token again".to_owned();
-                self.recover(now, Problem::Nonsense { text }, out);
-            }
-            Some(token) => {
-                self.plan.token = Some(token);
-                self.plan.before_page = self.progress.received;
-                self.send(Goal::Page, out);
-            }
-            None => {
-                self.progress.resource_version = Some(resource_version.clone());
-                out.push(Action::Emit(WatchOutput::ListEnd { resource_version }));
-                self.finish_list(now, out);
-                self.send(Goal::Watch, out);
-            }
+    fn page_end(&mut self, now: Time, meta: ListMeta, out: &mut Vec<Action>) {
+        if !self.is_own_list(&meta) {
+            let text = format!(
+                "the server sent an object of kind {:?} instead of a list",
+                meta.kind
+            );
+            self.recover(now, Problem::Nonsense { text }, out);
+            return;
         }
+        let Some(token) = meta.continue_token else {
+            let resource_version = meta.resource_version;
+            self.progress.resource_version = Some(resource_version.clone());
+            out.push(Action::Emit(WatchOutput::ListEnd { resource_version }));
+            // After trouble, a list is only half of the cure: the watch must hold.
+            if !self.complete {
+                self.enter(WatchState::Synced, out);
+            }
+            self.finish_list(now);
+            self.send(Goal::Watch, out);
+            return;
+        };
+        if self.plan.token.as_ref() == Some(&token) {
+            self.plan.token = None;
+            let text = "the server gave the same continue token again".to_owned();
+            self.recover(now, Problem::Nonsense { text }, out);
+            return;
+        }
+        self.plan.token = Some(token);
+        self.plan.before_page = self.progress.received;
+        self.send(Goal::Page, out);
     }
 
-    fn finish_list(&mut self, now: Time, out: &mut Vec<Action>) {
+    /// Whether a body is a list of the resource. CRDs choose the kind of their lists, so
+    /// that a version speaks for itself; a list without one must have the usual kind.
+    /// Anything else (an `APIResourceList` has no items either) would empty the store.
+    fn is_own_list(&self, meta: &ListMeta) -> bool {
+        let usual = self
+            .served
+            .as_ref()
+            .and_then(|served| {
+                meta.kind
+                    .strip_suffix("List")
+                    .map(|kind| (kind, &served.resolved.kind))
+            })
+            .is_some_and(|(kind, own)| {
+                kind == own || kind.is_empty() || kind == "PartialObjectMetadata"
+            });
+        !meta.resource_version.is_empty() || usual
+    }
+
+    fn finish_list(&mut self, now: Time) {
         self.plan = ListPlan::default();
         self.complete = true;
         self.alive = now;
-        self.enter(WatchState::Synced, out);
     }
 
     fn stream_end(&mut self, now: Time, stream: &Stream, out: &mut Vec<Action>) {
         if stream.initial_until.is_some() {
             let text = "the server closed a streaming list before its end".to_owned();
-            self.recover(now, Problem::NoEndBookmark { text, certain: false }, out);
+            self.recover(
+                now,
+                Problem::NoEndBookmark {
+                    text,
+                    certain: false,
+                },
+                out,
+            );
             return;
         }
         if now - stream.opened >= self.config.limits.short_stream {
@@ -551,7 +622,11 @@ impl Machine {
             self.resume(out);
             return;
         }
-        self.hollow = if stream.eventful { 0 } else { self.hollow.saturating_add(1) };
+        self.hollow = if stream.eventful {
+            0
+        } else {
+            self.hollow.saturating_add(1)
+        };
         let text = "the server closes the watch at once";
         if self.hollow >= HOLLOW_STREAMS {
             self.recover(now, Problem::transient(text), out);
@@ -559,6 +634,10 @@ impl Machine {
             note(out, NoteLevel::Debug, text.to_owned());
             let goal = self.resume_goal();
             self.wait(now, goal, None, out);
+            // Nothing failed, but nobody follows the changes for a while either.
+            if self.deadline() > Some(now + self.config.limits.short_stream) {
+                self.enter(WatchState::Stale { since: self.alive }, out);
+            }
         }
     }
 
@@ -580,13 +659,16 @@ impl Machine {
             }
             Ok(Finding::Absent) => self.absent(now, out),
             Ok(Finding::Without(verb)) => {
-                let text = format!("the server does not let {} be {verb}ed", self.config.resource);
+                let text = format!(
+                    "the server does not let {} be {verb}ed",
+                    self.config.resource
+                );
                 self.recover(now, Problem::Nonsense { text }, out);
             }
             Ok(Finding::Served(resolved)) => {
                 self.absences = 0;
                 self.resolve(resolved, out);
-                self.show_listing(out);
+                self.expect_list(out);
                 let goal = self.list_goal();
                 self.send(goal, out);
             }
@@ -594,7 +676,11 @@ impl Machine {
     }
 
     fn resolve(&mut self, resolved: Resolved, out: &mut Vec<Action>) {
-        if self.served.as_ref().is_some_and(|served| served.resolved == resolved) {
+        if self
+            .served
+            .as_ref()
+            .is_some_and(|served| served.resolved == resolved)
+        {
             return;
         }
         if !resolved.namespaced && self.config.namespace.is_some() {
@@ -618,9 +704,14 @@ impl Machine {
 
     /// Draws the conclusion from a refusal, of whose body enough has come.
     fn refused(&mut self, now: Time, out: &mut Vec<Action>) {
-        if let Stage::Refused { status, retry_after, body, .. } = &self.stage {
-            let problem =
-                Problem::of_response(*status, *retry_after, body, parse_status(body));
+        if let Stage::Refused {
+            status,
+            retry_after,
+            body,
+            ..
+        } = &self.stage
+        {
+            let problem = Problem::of_response(*status, *retry_after, body, parse_status(body));
             self.recover(now, problem, out);
         }
     }
@@ -640,7 +731,10 @@ impl Machine {
                 self.recover(now, Problem::transient(text), out);
             }
             Stage::Discovery { .. } | Stage::Page { .. } => {
-                let text = format!("the answer stalled for {:?}", self.config.limits.list_silence);
+                let text = format!(
+                    "the answer stalled for {:?}",
+                    self.config.limits.list_silence
+                );
                 self.recover(now, Problem::transient(text), out);
             }
             Stage::Refused { .. } => self.refused(now, out),
@@ -655,7 +749,9 @@ impl Machine {
     }
 
     fn stream_tick(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Stage::Stream(stream) = &self.stage else { return };
+        let Stage::Stream(stream) = &self.stage else {
+            return;
+        };
         let (silent, overdue) = (stream.silence <= now, stream.close_at <= now);
         match stream.initial_until {
             Some(until) => {

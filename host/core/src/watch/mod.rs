@@ -30,6 +30,9 @@ mod problem;
 mod recover;
 mod request;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{ResourceRef, StreamingPreference, WatchConfig, WatchLimits};
 pub use io::{
     Action, Input, NoteLevel, Request, RequestKind, TransportError, TransportErrorKind,

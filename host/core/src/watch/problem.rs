@@ -9,9 +9,15 @@ use crate::frame::{FrameError, Status};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     /// Do the same again later.
-    Transient { text: String, retry_after: Option<Duration> },
+    Transient {
+        text: String,
+        retry_after: Option<Duration>,
+    },
     /// The right is missing. Do the same again later.
-    Forbidden { text: String, retry_after: Option<Duration> },
+    Forbidden {
+        text: String,
+        retry_after: Option<Duration>,
+    },
     /// HTTP 404: ask discovery whether the resource is still served.
     Missing { text: String },
     /// The resourceVersion or the continue token is too old: list again.
@@ -32,7 +38,10 @@ pub(super) enum Problem {
 
 impl Problem {
     pub(super) fn transient(text: impl Into<String>) -> Self {
-        Self::Transient { text: text.into(), retry_after: None }
+        Self::Transient {
+            text: text.into(),
+            retry_after: None,
+        }
     }
 
     /// What an HTTP response other than 200 means.
@@ -46,8 +55,11 @@ impl Problem {
             Some(status) => Self::of_status(code, header_retry_after, &status),
             None => {
                 let said = excerpt(body);
-                let text =
-                    if said.is_empty() { format!("HTTP {code}") } else { format!("HTTP {code}: {said}") };
+                let text = if said.is_empty() {
+                    format!("HTTP {code}")
+                } else {
+                    format!("HTTP {code}: {said}")
+                };
                 Self::of_code(code, text, header_retry_after)
             }
         }
@@ -82,9 +94,11 @@ impl Problem {
         match Self::of_status(status.code, None, status) {
             // The server is well enough to answer, and something in this stream makes it
             // fail; an event that its storage cannot decode will be there next time.
-            Self::Transient { text, retry_after: None } | Self::Rejected { text } => {
-                Self::Nonsense { text }
+            Self::Transient {
+                text,
+                retry_after: None,
             }
+            | Self::Rejected { text } => Self::Nonsense { text },
             problem => problem,
         }
     }
@@ -97,7 +111,9 @@ impl Problem {
             FrameError::TooLarge { .. }
             | FrameError::NotJson { .. }
             | FrameError::Malformed { .. }
-            | FrameError::NotAList { .. } => Self::Nonsense { text: error.to_string() },
+            | FrameError::NotAList { .. } => Self::Nonsense {
+                text: error.to_string(),
+            },
         }
     }
 
@@ -117,7 +133,9 @@ impl Problem {
 
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Transient { retry_after, .. } | Self::Forbidden { retry_after, .. } => *retry_after,
+            Self::Transient { retry_after, .. } | Self::Forbidden { retry_after, .. } => {
+                *retry_after
+            }
             Self::Missing { .. }
             | Self::Expired { .. }
             | Self::FutureVersion { .. }
@@ -134,8 +152,14 @@ fn is_expired(code: u16, status: &Status) -> bool {
 }
 
 fn is_future_version(status: &Status) -> bool {
-    status.causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
-        || status.message.to_ascii_lowercase().contains("too large resource version")
+    status
+        .causes
+        .iter()
+        .any(|cause| cause.reason == "ResourceVersionTooLarge")
+        || status
+            .message
+            .to_ascii_lowercase()
+            .contains("too large resource version")
 }
 
 fn describe(code: u16, status: &Status) -> String {

@@ -48,6 +48,7 @@ impl Machine {
             self.served = None;
             self.complete = false;
             self.progress.resource_version = None;
+            self.progress.received = 0;
             self.plan = ListPlan::default();
             out.push(Action::Emit(WatchOutput::Gone));
         }
@@ -94,11 +95,18 @@ impl Machine {
 
     /// Goes on with pages at once: that is no failure of the server.
     fn fall_back(&mut self, text: &str, out: &mut Vec<Action>) {
-        let lasting = if self.streaming.supported { "for now" } else { "from now on" };
+        let lasting = if self.streaming.supported {
+            "for now"
+        } else {
+            "from now on"
+        };
         note(
             out,
             NoteLevel::Info,
-            format!("{}: listing in pages {lasting}: {text}", self.config.resource),
+            format!(
+                "{}: listing in pages {lasting}: {text}",
+                self.config.resource
+            ),
         );
         self.plan.paged = true;
         self.plan.token = None;
@@ -163,7 +171,9 @@ impl Machine {
                 };
                 self.wait(now, goal, None, out);
             }
-            Problem::Transient { .. } | Problem::Forbidden { .. } | Problem::NoEndBookmark { .. } => {
+            Problem::Transient { .. }
+            | Problem::Forbidden { .. }
+            | Problem::NoEndBookmark { .. } => {
                 let goal = self.resume_goal();
                 self.wait(now, goal, problem.retry_after(), out);
             }
@@ -199,7 +209,9 @@ impl Machine {
         if healthy.is_some_and(|since| now - since >= self.config.limits.healthy_after) {
             self.backoff.reset();
         }
-        let delay = self.backoff.fail(&self.config.limits, &mut self.random, retry_after);
+        let delay = self
+            .backoff
+            .fail(&self.config.limits, &mut self.random, retry_after);
         self.goal = goal;
         self.stage = Stage::Waiting { until: now + delay };
         out.push(Action::Close);
@@ -208,9 +220,16 @@ impl Machine {
     /// Shows a failure in the state and in the log.
     fn trouble(&mut self, problem: &Problem, verb: &'static str, out: &mut Vec<Action>) {
         let text = problem.text();
-        note(out, NoteLevel::Warn, format!("cannot {verb} {}: {text}", self.scope(verb)));
+        note(
+            out,
+            NoteLevel::Warn,
+            format!("cannot {verb} {}: {text}", self.scope(verb)),
+        );
         let state = match problem {
-            Problem::Forbidden { .. } => WatchState::Forbidden { verb, scope: self.scope(verb) },
+            Problem::Forbidden { .. } => WatchState::Forbidden {
+                verb,
+                scope: self.scope(verb),
+            },
             Problem::Transient { .. }
             | Problem::Missing { .. }
             | Problem::Expired { .. }
@@ -222,7 +241,9 @@ impl Machine {
                 if self.complete {
                     WatchState::Stale { since: self.alive }
                 } else {
-                    WatchState::Failing { error: text.to_owned() }
+                    WatchState::Failing {
+                        error: text.to_owned(),
+                    }
                 }
             }
         };
@@ -240,7 +261,10 @@ impl Machine {
             scope.push('.');
             scope.push_str(&resource.group);
         }
-        let namespaced = self.served.as_ref().is_some_and(|served| served.resolved.namespaced);
+        let namespaced = self
+            .served
+            .as_ref()
+            .is_some_and(|served| served.resolved.namespaced);
         match (&self.config.namespace, namespaced) {
             (Some(namespace), true) => {
                 scope.push_str(" in namespace ");

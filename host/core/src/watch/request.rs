@@ -49,7 +49,11 @@ pub(super) fn list(config: &WatchConfig, namespaced: bool, page: Page<'_>) -> Re
     Request {
         path_and_query: url.text,
         kind: RequestKind::List,
-        accept: if config.metadata_only { METADATA_LIST } else { JSON },
+        accept: if config.metadata_only {
+            METADATA_LIST
+        } else {
+            JSON
+        },
     }
 }
 
@@ -113,7 +117,10 @@ impl Url {
         }
         text.push('/');
         encode(&mut text, &config.resource.resource);
-        Self { text, separator: '?' }
+        Self {
+            text,
+            separator: '?',
+        }
     }
 
     fn parameter(&mut self, name: &str, value: &str) {
@@ -141,9 +148,15 @@ impl Url {
         if let Some(selector) = &config.label_selector {
             self.parameter("labelSelector", selector);
         }
-        let by_name = config.name.as_ref().map(|name| format!("metadata.name={name}"));
-        let fields: Vec<&str> =
-            by_name.iter().chain(&config.field_selector).map(String::as_str).collect();
+        let by_name = config
+            .name
+            .as_ref()
+            .map(|name| format!("metadata.name={name}"));
+        let fields: Vec<&str> = by_name
+            .iter()
+            .chain(&config.field_selector)
+            .map(String::as_str)
+            .collect();
         if !fields.is_empty() {
             self.parameter("fieldSelector", &fields.join(","));
         }
@@ -161,8 +174,9 @@ impl Url {
 /// Percent-encodes all but RFC 3986's unreserved characters, which is right in a
 /// path segment and in a query value.
 fn encode(out: &mut String, text: &str) {
-    const HEX: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
+    const HEX: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
+    ];
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -6,7 +6,11 @@ use super::{
     Bench, DISCOVERY, TOO_LARGE, bookmark, broken, config, event, headers, list, object, ok, reset,
     status,
 };
-use crate::watch::{Input, StreamingPreference, WatchState};
+use crate::{
+    decode::FieldRequirement,
+    path::Path,
+    watch::{Action, Input, StreamingPreference, WatchOutput, WatchState},
+};
 
 fn paged() -> Bench {
     let mut config = config();
@@ -502,6 +506,171 @@ fn a_server_without_versions_is_listed_again_after_each_stream() {
     bench.open();
     bench.pass(Duration::from_secs(60));
     assert_eq!(bench.feed(Input::End), ["send list …/widgets?limit=500"]);
+}
+
+#[test]
+fn leaving_the_hosts_field_selector_is_a_delete_and_entering_it_an_add_w3() {
+    let mut config = config();
+    config.projection.select = vec![FieldRequirement {
+        path: Path::parse("spec.class").unwrap(),
+        negated: false,
+        value: "x".to_owned(),
+    }];
+    let classed = |name: &str, version: u64, class: &str| {
+        object(name, version).replace("{\"v\"", &format!("{{\"class\":\"{class}\",\"v\""))
+    };
+    let mut bench = Bench::resolved(config);
+    bench.open();
+    assert_eq!(
+        bench.chunk(&event("ADDED", &classed("a", 3, "x")))[0],
+        "listed a@3"
+    );
+    assert!(
+        bench
+            .chunk(&event("ADDED", &classed("b", 4, "y")))
+            .is_empty()
+    );
+    // Changed between the list and its end: it may have been listed.
+    assert_eq!(
+        bench.chunk(&event("MODIFIED", &classed("a", 5, "y"))),
+        ["deleted shop/a"]
+    );
+    bench.chunk(&bookmark(10, true));
+    assert_eq!(
+        bench.chunk(&event("MODIFIED", &classed("b", 11, "x"))),
+        ["applied b@11"]
+    );
+    assert_eq!(
+        bench.chunk(&event("MODIFIED", &classed("b", 12, "y"))),
+        ["deleted shop/b"]
+    );
+    assert_eq!(bench.machine.resource_version(), Some("12"));
+}
+
+#[test]
+fn bodies_are_the_same_from_a_list_and_from_a_watch() {
+    let mut out = Vec::new();
+    let mut bodies = Vec::new();
+    for body in [
+        list(&[object("a", 3)], 10, ""),
+        list(
+            &[object("a", 3).replacen(
+                '{',
+                "{\"kind\":\"Widget\",\"apiVersion\":\"example.com/v1\",",
+                1,
+            )],
+            10,
+            "",
+        ),
+    ] {
+        let mut bench = paged();
+        bench.open();
+        bench
+            .machine
+            .step(bench.now, Input::Chunk(body.as_bytes()), &mut out);
+        for action in out.drain(..) {
+            if let Action::Emit(WatchOutput::Listed(object)) = action {
+                bodies.push(object.body().as_str().to_owned());
+            }
+        }
+    }
+    assert_eq!(bodies.len(), 2);
+    assert_eq!(bodies[0], bodies[1]);
+    assert!(bodies[0].starts_with(r#"{"apiVersion":"example.com/v1","kind":"Widget","#));
+}
+
+#[test]
+fn an_object_of_another_kind_does_not_empty_the_store() {
+    let mut bench = paged();
+    for body in [
+        DISCOVERY,
+        "{}",
+        r#"{"kind":"Status","code":500}"#,
+        "null",
+        "[]",
+    ] {
+        let lines = bench.answer(200, body);
+        assert!(
+            lines.iter().all(|line| !line.starts_with("list ends")),
+            "{body}: {lines:?}"
+        );
+        assert_eq!(bench.machine.state().as_str(), "failing", "{body}");
+        bench.wait();
+    }
+}
+
+#[test]
+fn a_status_in_place_of_an_event_counts_as_one() {
+    let mut bench = Bench::streaming(config());
+    bench.chunk(&status(410, "Expired", "too old"));
+    assert!(sent(&bench.wait()).contains("sendInitialEvents"));
+}
+
+#[test]
+fn the_events_after_an_error_are_not_applied() {
+    let mut bench = Bench::streaming(config());
+    let text =
+        event("ERROR", &status(410, "Expired", "too old")) + &event("ADDED", &object("c", 15));
+    let lines = bench.chunk(&text);
+    assert!(
+        lines.iter().all(|line| !line.starts_with("applied")),
+        "{lines:?}"
+    );
+    assert_eq!(bench.machine.resource_version(), Some("10"));
+}
+
+#[test]
+fn one_watch_in_metadata_only_asks_for_metadata_s6() {
+    let mut config = config();
+    config.metadata_only = true;
+    for (streaming, accept) in [
+        (
+            StreamingPreference::Auto,
+            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+        ),
+        (
+            StreamingPreference::Never,
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+        ),
+    ] {
+        config.streaming = streaming;
+        let mut bench = Bench::started(config.clone());
+        bench.open();
+        bench.chunk(DISCOVERY);
+        let mut out = Vec::new();
+        bench.machine.step(bench.now, Input::End, &mut out);
+        let Some(Action::Send(request)) = out.last() else {
+            panic!("no request")
+        };
+        assert_eq!(request.accept, accept);
+    }
+}
+
+#[test]
+fn timeouts_are_spread_over_five_to_ten_minutes_w7() {
+    let mut seen = Vec::new();
+    for seed in 0..200 {
+        let mut config = config();
+        config.seed = seed;
+        let mut bench = Bench::started(config);
+        bench.open();
+        bench.chunk(DISCOVERY);
+        let mut out = Vec::new();
+        bench.machine.step(bench.now, Input::End, &mut out);
+        let Some(Action::Send(request)) = out.last() else {
+            panic!("no request")
+        };
+        let (_, rest) = request
+            .path_and_query
+            .split_once("timeoutSeconds=")
+            .unwrap();
+        seen.push(rest.split('&').next().unwrap().parse::<u64>().unwrap());
+    }
+    let (least, most) = (*seen.iter().min().unwrap(), *seen.iter().max().unwrap());
+    assert!(
+        (300..330).contains(&least) && (570..=600).contains(&most),
+        "{least} to {most}"
+    );
 }
 
 #[test]

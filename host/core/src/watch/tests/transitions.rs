@@ -9,8 +9,10 @@ use super::{
 };
 use crate::watch::Input;
 
-/// Ways to be in each situation. Each ends where the next input is interesting.
-fn situations() -> Vec<(&'static str, fn() -> Bench)> {
+/// A situation, and a way to get there.
+type Situation = (&'static str, fn() -> Bench);
+
+fn situations() -> Vec<Situation> {
     vec![
         ("not started", || Bench::new(config())),
         ("discovery queued", || Bench::started(config())),

@@ -109,7 +109,7 @@ fn store() -> Store {
     )
 }
 
-fn filled(specs: &[Spec]) -> Store {
+fn filled(specs: &[&Spec]) -> Store {
     let mut store = store();
     for spec in specs {
         store.apply(spec.object(), &mut Vec::new());
@@ -149,7 +149,7 @@ fn an_interrupted_relist_loses_no_knowledge() {
         Spec::new("n", "b"),
         Spec::new("n", "c"),
     );
-    let mut store = filled(&[a.clone(), b.clone(), c.clone()]);
+    let mut store = filled(&[&a, &b, &c]);
     let mut deltas = Vec::new();
 
     store.begin_list(None);
@@ -167,7 +167,7 @@ fn an_interrupted_relist_loses_no_knowledge() {
 
 #[test]
 fn a_relist_shows_all_at_once_when_it_finishes() {
-    let mut store = filled(&[Spec::new("n", "a"), Spec::new("n", "b")]);
+    let mut store = filled(&[&Spec::new("n", "a"), &Spec::new("n", "b")]);
     let mut deltas = Vec::new();
 
     store.begin_list(None);
@@ -193,7 +193,7 @@ fn a_relist_shows_all_at_once_when_it_finishes() {
 #[test]
 fn a_relist_keeps_the_memory_of_unchanged_objects() {
     let spec = Spec::new("n", "a");
-    let mut store = filled(&[spec.clone()]);
+    let mut store = filled(&[&spec]);
     let before = store.snapshot();
     let mut deltas = Vec::new();
 
@@ -212,7 +212,7 @@ fn a_relist_keeps_the_memory_of_unchanged_objects() {
 
 #[test]
 fn a_quarantined_item_of_a_relist_keeps_the_known_object() {
-    let mut store = filled(&[Spec::new("n", "a"), Spec::new("n", "b")]);
+    let mut store = filled(&[&Spec::new("n", "a"), &Spec::new("n", "b")]);
     let mut deltas = Vec::new();
     store.begin_list(None);
     store.keep(&Spec::new("n", "b").id());
@@ -225,7 +225,7 @@ fn a_quarantined_item_of_a_relist_keeps_the_known_object() {
 #[test]
 fn a_delete_during_a_relist_shows_when_it_finishes() {
     let (a, b) = (Spec::new("n", "a"), Spec::new("n", "b"));
-    let mut store = filled(&[a.clone()]);
+    let mut store = filled(&[&a]);
     let mut deltas = Vec::new();
     store.begin_list(None);
     for spec in [&a, &b] {
@@ -240,9 +240,9 @@ fn a_delete_during_a_relist_shows_when_it_finishes() {
 #[test]
 fn relists_of_several_namespaces_do_not_touch_each_other() {
     let mut store = filled(&[
-        Spec::new("a", "x"),
-        Spec::new("b", "x"),
-        Spec::new("c", "x"),
+        &Spec::new("a", "x"),
+        &Spec::new("b", "x"),
+        &Spec::new("c", "x"),
     ]);
     let mut deltas = Vec::new();
     store.begin_list(Some("a"));
@@ -264,7 +264,7 @@ fn relists_of_several_namespaces_do_not_touch_each_other() {
 
 #[test]
 fn a_partial_publication_adds_but_never_removes() {
-    let mut store = filled(&[Spec::new("n", "a"), Spec::new("n", "b")]);
+    let mut store = filled(&[&Spec::new("n", "a"), &Spec::new("n", "b")]);
     let mut deltas = Vec::new();
     store.begin_list(None);
     store.apply(Spec::new("n", "c").object(), &mut deltas);
@@ -278,7 +278,7 @@ fn a_partial_publication_adds_but_never_removes() {
 
 #[test]
 fn clear_deletes_what_is_known_and_forgets_the_list_in_progress() {
-    let mut store = filled(&[Spec::new("a", "x"), Spec::new("b", "x")]);
+    let mut store = filled(&[&Spec::new("a", "x"), &Spec::new("b", "x")]);
     let mut deltas = Vec::new();
     store.begin_list(Some("a"));
     store.apply(Spec::new("a", "y").object(), &mut deltas);
@@ -291,7 +291,7 @@ fn clear_deletes_what_is_known_and_forgets_the_list_in_progress() {
 #[test]
 fn a_moved_resource_version_is_stored_but_no_change_i8() {
     let spec = Spec::new("n", "a");
-    let mut store = filled(&[spec.clone()]);
+    let mut store = filled(&[&spec]);
     let revision = store.snapshot().revision();
     let mut deltas = Vec::new();
 
@@ -314,7 +314,7 @@ fn a_moved_resource_version_is_stored_but_no_change_i8() {
 #[test]
 fn a_relist_refreshes_resource_versions_silently_i8() {
     let spec = Spec::new("n", "a");
-    let mut store = filled(&[spec.clone()]);
+    let mut store = filled(&[&spec]);
     let mut deltas = Vec::new();
     store.begin_list(None);
     store.apply(spec.clone().version(7).object(), &mut deltas);
@@ -335,7 +335,7 @@ fn changed_keys_move_an_object_and_a_delete_leaves_its_siblings_s2() {
         Spec::new("n", "x").routes(&[route]),
         Spec::new("n", "y").routes(&[route]),
     );
-    let mut store = filled(&[x.clone(), y.clone()]);
+    let mut store = filled(&[&x, &y]);
     let mut deltas = Vec::new();
     let moved = x.version(2).routes(&[("b.example", "/")]);
     assert_eq!(store.apply(moved.object(), &mut deltas), Change::Modified);
@@ -358,7 +358,7 @@ fn changed_keys_move_an_object_and_a_delete_leaves_its_siblings_s2() {
 #[test]
 fn another_uid_is_another_object_unless_one_is_unknown() {
     let spec = Spec::new("n", "a");
-    let mut store = filled(&[spec.clone()]);
+    let mut store = filled(&[&spec]);
     let mut apply = |uid| store.apply(spec.clone().uid(uid).object(), &mut Vec::new());
     assert_eq!(apply("u2"), Change::Recreated);
     assert_eq!(apply(""), Change::Modified);
@@ -404,7 +404,7 @@ fn what_is_replaced_or_deleted_is_freed() {
 #[test]
 fn a_list_that_repeats_itself_does_not_grow() {
     let specs = [Spec::new("n", "a"), Spec::new("n", "b")];
-    let mut store = filled(&specs);
+    let mut store = filled(&specs.each_ref());
     store.begin_list(None);
     for _ in 0..10_000 {
         for spec in &specs {

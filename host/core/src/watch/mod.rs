@@ -20,6 +20,7 @@
 //! 3. feed [`Input::Tick`] at [`Machine::deadline`], which each step may move;
 //! 4. give the permit back when [`Machine::needs_list_permit`] has become false.
 
+mod answer;
 mod backoff;
 mod config;
 mod discovery;

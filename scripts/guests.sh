@@ -124,10 +124,10 @@ install_debian_packages() {
     fi
   done
   say "installing Debian's ${missing[*]}: this Rust has no $TARGET, they can build its standard library"
-  apt_install "${missing[@]}" && return 0
+  if apt_install "${missing[@]}"; then return 0; fi
   # Lists that exist may be older than the mirror.
-  [ -z "$updated" ] && apt_update && apt_install "${missing[@]}" ||
-    fail 3 "apt-get could not install ${missing[*]}; its output is above."
+  if [ -z "$updated" ] && apt_update && apt_install "${missing[@]}"; then return 0; fi
+  fail 3 "apt-get could not install ${missing[*]}; its output is above."
 }
 
 # The machine's own sources entries for bookworm, with the suite changed to bookworm-backports:
@@ -179,7 +179,7 @@ use_debian() {
   # that this source belongs to.
   export RUSTC=$DEBIAN_RUSTC RUSTC_BOOTSTRAP=1
   export CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=$wasi_libc"
-  cargo_flags+=(-Z build-std=std,panic_abort)
+  cargo_flags+=(-Z 'build-std=std,panic_abort')
 }
 
 # --- Choice -----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::body::{self, Body};
+use crate::delete::{Deleted, Preconditions, deletion_status};
 use crate::input::{self, Input, Warnings};
 use crate::render::{Form, Renderer};
 use crate::request::{Address, Query, decode, form};
@@ -16,7 +17,7 @@ use crate::selector::Selector;
 use crate::state::{Object, Store};
 use crate::status::ApiError;
 use crate::watch::WatchParams;
-use crate::write::{Deleted, How, Part, Preconditions, Tracking, Written, deletion_status};
+use crate::write::{How, Part, Tracking, Written};
 use crate::{discovery, list, openapi, patch, review, scale, watch};
 
 /// The server behind its front: state, and what a request may take.

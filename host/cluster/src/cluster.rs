@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::Api;
 use crate::clock::Clock;
+use crate::delete::Preconditions;
 use crate::feed::Feed;
 use crate::http;
 use crate::json;
@@ -19,7 +20,7 @@ use crate::manifests::{ManifestError, namespace_of};
 use crate::resources::Resource;
 use crate::state::{Caps, Store};
 use crate::status::ApiError;
-use crate::write::{How, Part, Preconditions, Tracking, Written};
+use crate::write::{How, Part, Tracking, Written};
 
 /// In whose name manifests are written.
 const MANAGER: &str = "haptic-manifests";
@@ -174,7 +175,8 @@ impl Cluster {
         )
     }
 
-    /// Creates an object, or replaces the one of its name, status included.
+    /// Creates an object, or replaces the one of its name, its status too if
+    /// `object` has one.
     ///
     /// A namespaced object without a namespace goes to `default`; a namespace
     /// that does not exist is created. A CustomResourceDefinition is served

@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 
 use crate::api::Api;
 use crate::cluster::{apply, find};
+use crate::delete::Preconditions;
 use crate::json;
 use crate::manifests::{Identity, Manifest, ManifestError, identity, load_manifests, rank};
 use crate::status::ApiError;
-use crate::write::Preconditions;
 
 /// An editor's save is several events; a build tool writes file after file.
 const QUIET: Duration = Duration::from_millis(100);
@@ -104,9 +104,14 @@ async fn follow(api: Arc<Api>, paths: Vec<PathBuf>, wake: Arc<Notify>, mut follo
         if tokio::time::timeout(PATIENCE, settled).await.is_err() {
             tracing::debug!("the manifests keep changing");
         }
-        let errors = match load_manifests(&paths) {
-            Ok(manifests) => followed.follow(&api, manifests),
-            Err(errors) => errors,
+        let files = paths.clone();
+        let errors = match tokio::task::spawn_blocking(move || load_manifests(&files)).await {
+            Ok(Ok(manifests)) => followed.follow(&api, manifests),
+            Ok(Err(errors)) => errors,
+            Err(error) => {
+                tracing::error!(%error, "the manifests could not be read; the last good state stays");
+                continue;
+            }
         };
         for error in &errors {
             tracing::error!(

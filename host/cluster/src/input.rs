@@ -5,11 +5,12 @@ use serde_json::Value;
 
 use crate::api::Call;
 use crate::body::Body;
+use crate::delete::Preconditions;
 use crate::json;
+use crate::protobuf;
 use crate::request::MediaType;
 use crate::schema;
 use crate::status::ApiError;
-use crate::write::Preconditions;
 
 const ACCEPTED: &str = "application/json, application/yaml";
 
@@ -45,6 +46,7 @@ pub(crate) fn object(call: &Call) -> Result<Input, ApiError> {
     let value = match content_type(call).essence.as_str() {
         "application/json" => parse_json(&call.body)?,
         "application/yaml" => parse_yaml(&call.body)?,
+        protobuf::MEDIA_TYPE => protobuf::parse(&call.resource, &call.body)?,
         _ => return Err(ApiError::unsupported_media_type(ACCEPTED)),
     };
     check_fields(call, value)

@@ -5,6 +5,9 @@
 //! patches. There are no controllers, no scheduler and no authentication: a
 //! Deployment makes no Pods, and whoever reaches the port is allowed
 //! everything, which is why it listens on loopback unless told otherwise.
+//! Dependents of a deleted owner stay, versions of a custom type are not
+//! converted into each other beyond their apiVersion, and `v1` Events and
+//! `events.k8s.io/v1` Events are two separate sets of objects.
 //!
 //! # Examples
 //!
@@ -34,6 +37,7 @@ mod cells;
 mod clock;
 mod cluster;
 mod crd;
+mod delete;
 mod discovery;
 mod feed;
 mod fields;
@@ -48,6 +52,7 @@ mod manifests;
 mod names;
 mod openapi;
 mod patch;
+mod protobuf;
 mod render;
 mod request;
 mod resources;

@@ -28,6 +28,8 @@ pub(crate) struct Snapshot {
     version: u64,
     start: Option<Key>,
     limit: usize,
+    /// Items from `start` on, when the token knew it.
+    left: Option<usize>,
 }
 
 /// One page.
@@ -109,6 +111,7 @@ impl ListParams {
             version: store.version(),
             start: None,
             limit: usize::try_from(self.limit).unwrap_or(usize::MAX),
+            left: None,
         };
         if !self.token.is_empty() {
             let token = Token::parse(&self.token)?;
@@ -122,6 +125,7 @@ impl ListParams {
                 }
                 snapshot.objects = store.objects_at(collection, version);
                 snapshot.version = version;
+                snapshot.left = token.left;
             }
             return Ok(snapshot);
         }
@@ -164,14 +168,18 @@ impl Snapshot {
         let mut token = None;
         let mut remaining = None;
         if let Some(last) = items.last().filter(|_| items.len() == limit) {
-            let rest = if selector.is_filtering() {
-                usize::from(matching.next().is_some())
-            } else {
-                matching.count()
-            };
-            if rest > 0 {
-                token = Some(Token::after(&last.key, self.version).to_text());
-                remaining = (!selector.is_filtering()).then_some(rest);
+            let more = matching.next().is_some();
+            if !selector.is_filtering() {
+                // Counted once: the pages after the first carry it along.
+                let all = match (self.left, &self.start, selector.namespace()) {
+                    (Some(left), _, _) => left,
+                    (None, None, None) => self.objects.len(),
+                    (None, _, _) => items.len() + usize::from(more) + matching.count(),
+                };
+                remaining = all.checked_sub(items.len()).filter(|_| more);
+            }
+            if more {
+                token = Some(Token::after(&last.key, self.version, remaining).to_text());
             }
         }
         Page {
@@ -208,6 +216,8 @@ struct Token {
     /// `None` continues in the present, after the list's own version was lost.
     version: Option<u64>,
     start: String,
+    /// How many items are left, so that they need not be counted again.
+    left: Option<usize>,
 }
 
 fn bad_token() -> ApiError {
@@ -215,16 +225,18 @@ fn bad_token() -> ApiError {
 }
 
 impl Token {
-    fn after(key: &str, version: u64) -> Self {
+    fn after(key: &str, version: u64, left: Option<usize>) -> Self {
         Self {
             version: Some(version),
             start: format!("{key}\0"),
+            left,
         }
     }
 
     fn to_text(&self) -> String {
         let version = self.version.map_or(json!(-1), Value::from);
-        let token = json!({"v": "meta.k8s.io/v1", "rv": version, "start": self.start});
+        let token =
+            json!({"v": "meta.k8s.io/v1", "rv": version, "start": self.start, "left": self.left});
         let text = json::base64(token.to_string().as_bytes());
         text.trim_end_matches('=')
             .replace('+', "-")
@@ -246,12 +258,18 @@ impl Token {
         if start.is_empty() {
             return Err(bad_token());
         }
-        Ok(Self { version, start })
+        let left = value.get("left").and_then(Value::as_u64);
+        Ok(Self {
+            version,
+            start,
+            left: left.and_then(|left| usize::try_from(left).ok()),
+        })
     }
 
     fn expired(self) -> ApiError {
         let inconsistent = Self {
             version: None,
+            left: None,
             ..self
         };
         ApiError {
@@ -274,7 +292,7 @@ mod tests {
 
     #[test]
     fn tokens_survive_the_round_trip() {
-        let token = Token::after("shop/a", 7);
+        let token = Token::after("shop/a", 7, Some(3));
         assert_eq!(Token::parse(&token.to_text()).unwrap(), token);
         for broken in ["", "!", "e30", "eyJ2IjoibWV0YS5rOHMuaW8vdjEifQ"] {
             assert_eq!(Token::parse(broken).unwrap_err().code, 400, "{broken}");

@@ -254,3 +254,22 @@ async fn a_namespace_stays_while_a_manifest_is_in_it() {
     until(&cluster, "b", Some("x")).await;
     assert!(cluster.get("v1", "ConfigMap", Some("shop"), "a").is_ok());
 }
+
+#[tokio::test]
+async fn a_manifest_writes_the_status_only_if_it_has_one() {
+    let cluster = start().await;
+    let mut pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"},
+        "spec": {"containers": []}, "status": {"phase": "Running", "podIP": "10.0.0.1"},
+    });
+    cluster.apply(&pod).unwrap();
+    pod.as_object_mut().unwrap().remove("status");
+    pod["metadata"]["labels"] = json!({"a": "b"});
+    cluster.apply(&pod).unwrap();
+    let stored = cluster.get("v1", "Pod", None, "p").unwrap();
+    assert_eq!(
+        stored["status"],
+        json!({"phase": "Running", "podIP": "10.0.0.1"})
+    );
+    assert_eq!(stored["metadata"]["labels"], json!({"a": "b"}));
+}

@@ -52,6 +52,7 @@ async fn pages_are_cut_from_one_version() {
     assert_eq!(names(&second), ["c", "d"]);
     assert_eq!(second["items"][1]["data"], json!({}));
     assert_eq!(second["metadata"]["resourceVersion"], version.to_string());
+    assert_eq!(second["metadata"]["remainingItemCount"], 1);
     let token = second["metadata"]["continue"].as_str().unwrap();
     let last = page(&cluster, &format!("limit=2&continue={token}")).await;
     assert_eq!(names(&last), ["e"]);

@@ -93,12 +93,12 @@ async fn a_quiet_watch_gets_bookmarks_with_the_versions_of_others() {
     let path =
         format!("/api/v1/secrets?watch=1&allowWatchBookmarks=true&resourceVersion={version}");
     let mut events = watch(&cluster, &path).await;
-    let later = fill(&cluster, &["b"]);
+    let later = json!(fill(&cluster, &["b"]).to_string());
     loop {
         let bookmark = events.next().await.unwrap();
         assert_eq!(bookmark["type"], "BOOKMARK");
         assert_eq!(bookmark["object"]["metadata"].get("annotations"), None);
-        if bookmark["object"]["metadata"]["resourceVersion"] == later.to_string() {
+        if bookmark["object"]["metadata"]["resourceVersion"] == later {
             break;
         }
     }

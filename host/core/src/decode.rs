@@ -38,7 +38,7 @@ pub struct ProjectionSpec {
 }
 
 /// Where the keys of one index come from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IndexPaths {
     /// One for each component of the key, in order. Empty for an index by identity,
     /// which stores no keys.

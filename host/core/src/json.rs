@@ -154,7 +154,14 @@ impl<'a> Scanner<'a> {
 }
 
 #[inline]
-fn skip_space(bytes: &[u8], mut pos: usize) -> usize {
+fn skip_space(bytes: &[u8], pos: usize) -> usize {
+    match bytes.get(pos) {
+        Some(&byte) if byte <= b' ' => skip_spaces(bytes, pos),
+        _ => pos,
+    }
+}
+
+fn skip_spaces(bytes: &[u8], mut pos: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(pos) {
         pos += 1;
     }

@@ -69,6 +69,9 @@ pub(crate) struct Walker<'a, 'w> {
     scratch: &'w mut Scratch,
     hoist: bool,
     repeats: usize,
+    /// What of the input is to be written next. Members that follow each other are
+    /// copied at once.
+    pending: Range<usize>,
 }
 
 impl<'a, 'w> Walker<'a, 'w> {
@@ -87,6 +90,7 @@ impl<'a, 'w> Walker<'a, 'w> {
             scratch,
             hoist: false,
             repeats: 0,
+            pending: 0..0,
         }
     }
 
@@ -114,6 +118,7 @@ impl<'a, 'w> Walker<'a, 'w> {
             (false, false) => Mode::Partial,
         };
         self.value(0..1, mode, 0)?;
+        self.flush();
         if mode == Mode::Discard {
             self.scratch.out.push('}');
         }
@@ -135,7 +140,8 @@ impl<'a, 'w> Walker<'a, 'w> {
     /// containers.
     fn value(&mut self, active: Range<usize>, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
         let first = self.scratch.found.len();
-        let written_at = (mode != Mode::Discard).then_some(self.scratch.out.len());
+        let written_at =
+            (mode != Mode::Discard).then_some(self.scratch.out.len() + self.pending.len());
         let start = self.scanner.pos();
         let (mut by_name, mut by_index) = (self.hoist && depth == 0, false);
         for &id in self.scratch.active.get(active.clone()).unwrap_or_default() {
@@ -175,11 +181,12 @@ impl<'a, 'w> Walker<'a, 'w> {
         self.scanner.take_spaced();
         self.scanner.skip(depth)?;
         if mode == Mode::Write {
-            let text = self.scanner.slice(start..self.scanner.pos());
+            let range = start..self.scanner.pos();
             if self.scanner.take_spaced() {
-                compact_into(&mut self.scratch.out, text);
+                self.flush();
+                compact_into(&mut self.scratch.out, self.scanner.slice(range));
             } else {
-                self.scratch.out.push_str(text);
+                self.copy(range);
             }
         }
         Ok(())
@@ -191,19 +198,16 @@ impl<'a, 'w> Walker<'a, 'w> {
         mode: Mode,
         depth: usize,
     ) -> Result<(), SyntaxError> {
-        self.enter(depth)?;
         let root = self.hoist && depth == 0;
-        if mode != Mode::Discard && !root {
-            self.scratch.out.push('{');
-        }
+        self.enter(depth, if root { Mode::Discard } else { mode })?;
         let mut first_written = !root;
+        let mut comma = None;
         self.scratch.objects += 1;
         let this = self.scratch.objects;
         let found_before = self.scratch.found.len();
         self.scanner.space();
         if self.scanner.peek() == Some(b'}') {
-            self.scanner.advance();
-            self.close(mode, '}');
+            self.bracket(mode);
             return Ok(());
         }
         loop {
@@ -211,6 +215,7 @@ impl<'a, 'w> Walker<'a, 'w> {
             let name = self.scanner.string("a member name")?;
             let name_end = self.scanner.pos();
             self.scanner.space();
+            let colon = self.scanner.pos();
             self.scanner.expect(b':', "`:`")?;
             self.scanner.space();
             let raw = self.scanner.slice(name.range);
@@ -232,12 +237,10 @@ impl<'a, 'w> Walker<'a, 'w> {
             let start = self.scanner.pos();
             if below != Mode::Discard {
                 if !std::mem::take(&mut first_written) {
-                    self.scratch.out.push(',');
+                    self.comma(comma);
                 }
-                self.scratch
-                    .out
-                    .push_str(self.scanner.slice(name_start..name_end));
-                self.scratch.out.push(':');
+                self.copy(name_start..name_end);
+                self.copy(colon..colon + 1);
             }
             if children.is_empty() {
                 self.leaf(below, depth + 1)?;
@@ -251,6 +254,7 @@ impl<'a, 'w> Walker<'a, 'w> {
             self.scanner.space();
             match self.scanner.peek() {
                 Some(b',') => {
+                    comma = Some(self.scanner.pos());
                     self.scanner.advance();
                     self.scanner.space();
                 }
@@ -258,8 +262,7 @@ impl<'a, 'w> Walker<'a, 'w> {
                 _ => return Err(self.scanner.expected("`,` or `}`")),
             }
         }
-        self.scanner.advance();
-        self.close(mode, '}');
+        self.bracket(mode);
         Ok(())
     }
 
@@ -269,22 +272,19 @@ impl<'a, 'w> Walker<'a, 'w> {
         } else {
             0
         };
-        self.enter(depth)?;
-        if mode != Mode::Discard {
-            self.scratch.out.push('[');
-        }
+        self.enter(depth, mode)?;
         let mut first_written = true;
+        let mut comma = None;
         self.scanner.space();
         if self.scanner.peek() == Some(b']') {
-            self.scanner.advance();
-            self.close(mode, ']');
+            self.bracket(mode);
             return Ok(());
         }
         for index in 0_i64.. {
             let children = self.elements(active.clone(), index, length);
             let below = self.mode_below(children.clone(), mode);
             if below != Mode::Discard && !std::mem::take(&mut first_written) {
-                self.scratch.out.push(',');
+                self.comma(comma);
             }
             if children.is_empty() {
                 self.leaf(below, depth + 1)?;
@@ -295,6 +295,7 @@ impl<'a, 'w> Walker<'a, 'w> {
             self.scanner.space();
             match self.scanner.peek() {
                 Some(b',') => {
+                    comma = Some(self.scanner.pos());
                     self.scanner.advance();
                     self.scanner.space();
                 }
@@ -302,8 +303,7 @@ impl<'a, 'w> Walker<'a, 'w> {
                 _ => return Err(self.scanner.expected("`,` or `]`")),
             }
         }
-        self.scanner.advance();
-        self.close(mode, ']');
+        self.bracket(mode);
         Ok(())
     }
 
@@ -326,8 +326,8 @@ impl<'a, 'w> Walker<'a, 'w> {
         Ok(0)
     }
 
-    /// Passes an opening bracket.
-    fn enter(&mut self, depth: usize) -> Result<(), SyntaxError> {
+    /// Passes the opening bracket of a container that stands in `depth` others.
+    fn enter(&mut self, depth: usize, mode: Mode) -> Result<(), SyntaxError> {
         if depth >= MAX_DEPTH {
             let offset = self.scanner.pos();
             return Err(SyntaxError {
@@ -335,14 +335,45 @@ impl<'a, 'w> Walker<'a, 'w> {
                 kind: SyntaxErrorKind::TooDeep,
             });
         }
-        self.scanner.advance();
+        self.bracket(mode);
         Ok(())
     }
 
-    fn close(&mut self, mode: Mode, bracket: char) {
+    /// Passes a bracket.
+    fn bracket(&mut self, mode: Mode) {
         if mode != Mode::Discard {
-            self.scratch.out.push(bracket);
+            let at = self.scanner.pos();
+            self.copy(at..at + 1);
         }
+        self.scanner.advance();
+    }
+
+    /// Writes a comma: the one at `at`, if the input has one here. The first member of the
+    /// root has none before it, and follows the prefix.
+    fn comma(&mut self, at: Option<usize>) {
+        match at {
+            Some(at) => self.copy(at..at + 1),
+            None => {
+                self.flush();
+                self.scratch.out.push(',');
+            }
+        }
+    }
+
+    /// Writes a part of the input.
+    #[inline]
+    fn copy(&mut self, range: Range<usize>) {
+        if self.pending.end != range.start {
+            self.flush();
+            self.pending.start = range.start;
+        }
+        self.pending.end = range.end;
+    }
+
+    fn flush(&mut self) {
+        let end = self.pending.end;
+        let pending = std::mem::replace(&mut self.pending, end..end);
+        self.scratch.out.push_str(self.scanner.slice(pending));
     }
 
     /// Pushes the nodes that match the member `name` of an object that the `active`
@@ -416,6 +447,9 @@ impl<'a, 'w> Walker<'a, 'w> {
     /// in a container of which as much as `mode` says is written.
     #[inline]
     fn mode_below(&self, children: Range<usize>, mode: Mode) -> Mode {
+        if children.is_empty() && mode == Mode::Partial {
+            return Mode::Discard;
+        }
         let children = self.scratch.active.get(children).unwrap_or_default();
         let mut nodes = children.iter().map(|&id| self.trie.node(id));
         if mode == Mode::Discard || nodes.clone().any(|node| node.ignore) {

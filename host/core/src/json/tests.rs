@@ -1,4 +1,7 @@
-#![allow(clippy::unwrap_used, reason = "a failure here is the failure of the test")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure here is the failure of the test"
+)]
 
 use super::*;
 use proptest::prelude::*;
@@ -10,9 +13,10 @@ fn check(text: &str) -> Result<(), SyntaxError> {
     scanner.space();
     match scanner.peek() {
         None => Ok(()),
-        Some(_) => {
-            Err(SyntaxError { offset: scanner.pos(), kind: SyntaxErrorKind::TrailingData })
-        }
+        Some(_) => Err(SyntaxError {
+            offset: scanner.pos(),
+            kind: SyntaxErrorKind::TrailingData,
+        }),
     }
 }
 
@@ -45,15 +49,39 @@ fn errors_name_the_offending_byte_and_what_is_wrong_with_it() {
     refused("1e+", 3, InvalidNumber);
     refused("1 2", 2, TrailingData);
     refused(&"[".repeat(128), 127, TooDeep);
-    assert_eq!(check(&format!("{}{}", "[".repeat(127), "]".repeat(127))), Ok(()));
+    assert_eq!(
+        check(&format!("{}{}", "[".repeat(127), "]".repeat(127))),
+        Ok(())
+    );
 }
 
 /// Text that is JSON or nearly so.
 fn nearly_json() -> impl Strategy<Value = String> {
     let token = proptest::sample::select(vec![
-        "{", "}", "[", "]", ":", ",", "\"a\"", "\"\\n\"", "\"\\ud83d\\ude00\"", "\"\\ud83d\"",
-        "\"häß\"", "0", "-1.5e3", "01", "true", "null", "nul", " ", "\n", "\"", "\\", "\u{1}",
-        "\"long string without escapes\"", "\"long string \\\" with escapes\\\\\"",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"a\"",
+        "\"\\n\"",
+        "\"\\ud83d\\ude00\"",
+        "\"\\ud83d\"",
+        "\"häß\"",
+        "0",
+        "-1.5e3",
+        "01",
+        "true",
+        "null",
+        "nul",
+        " ",
+        "\n",
+        "\"",
+        "\\",
+        "\u{1}",
+        "\"long string without escapes\"",
+        "\"long string \\\" with escapes\\\\\"",
     ]);
     let value = Just(()).prop_map(|()| "{\"a\":[1,{\"b\":null}]}".to_owned());
     prop_oneof![

@@ -1,4 +1,4 @@
-//! Author [haptic-host](https://github.com/haptic-host/haptic-host) plugins in Rust.
+//! Author haptic-host plugins in Rust.
 //!
 //! A plugin is a WebAssembly component. The host watches Kubernetes for it, keeps the objects in
 //! indexed stores, and calls it when they change; the plugin reads what it needs and writes

@@ -110,13 +110,22 @@ pub struct Driver {
     flight: Flight,
     permit: Option<OwnedSemaphorePermit>,
     actions: Vec<Action>,
+    name: String,
 }
 
 impl Driver {
-    /// `lists` bounds the lists under way over all drivers of the process.
+    /// `name` is the watch's, for the log; `lists` bounds the lists under way over
+    /// all drivers of the process.
     #[must_use]
-    pub fn new(access: Access, machine: Machine, lists: Arc<Semaphore>, clock: Clock) -> Self {
+    pub fn new(
+        name: &str,
+        access: Access,
+        machine: Machine,
+        lists: Arc<Semaphore>,
+        clock: Clock,
+    ) -> Self {
         Self {
+            name: name.to_owned(),
             access,
             machine,
             lists,
@@ -159,7 +168,10 @@ impl Driver {
             }
             let deadline = self.machine.deadline();
             let clock = self.clock;
+            // What has arrived comes before a deadline: after a slow report a live
+            // stream would be called dead.
             tokio::select! {
+                biased;
                 arrival = arrive(&mut self.flight) => self.arrived(arrival),
                 () = wait(deadline, clock) => self.step(Input::Tick),
             }
@@ -185,9 +197,9 @@ impl Driver {
                     },
                     Action::State(state) => reports.push(Report::State(state)),
                     Action::Note { level, message } => match level {
-                        NoteLevel::Debug => tracing::debug!("{message}"),
-                        NoteLevel::Info => tracing::info!("{message}"),
-                        NoteLevel::Warn => tracing::warn!("{message}"),
+                        NoteLevel::Debug => tracing::debug!(watch = self.name, "{message}"),
+                        NoteLevel::Info => tracing::info!(watch = self.name, "{message}"),
+                        NoteLevel::Warn => tracing::warn!(watch = self.name, "{message}"),
                     },
                 }
             }

@@ -331,9 +331,10 @@ impl Watches {
                     (Some(namespace), 2..) => format!("{}/{namespace}", plan.name),
                     _ => plan.name.clone(),
                 };
-                states.insert((store, i), (name, WatchState::Discovering));
                 let machine = Machine::new(config);
-                let driver = Driver::new(access.clone(), machine, Arc::clone(&lists), clock);
+                let driver =
+                    Driver::new(&name, access.clone(), machine, Arc::clone(&lists), clock);
+                states.insert((store, i), (name, WatchState::Discovering));
                 let events = events.clone();
                 tasks.spawn(driver.run(move |report| {
                     let events = events.clone();

@@ -10,7 +10,7 @@ use crate::{
     changes::{ChangeSet, NetChange},
     index::KeyError,
     path::Path,
-    select,
+    select::{self, SelectError},
     snapshot::Snapshot,
 };
 
@@ -42,6 +42,9 @@ pub enum ReadError {
     /// The answer is larger than this many bytes.
     #[error("the answer is larger than {0} bytes: read it in pages, or select fewer fields")]
     TooLarge(u64),
+    /// A path that cannot be evaluated on an object.
+    #[error("{0}")]
+    Other(String),
 }
 
 impl From<KeyError> for ReadError {
@@ -224,7 +227,10 @@ impl StoreView {
         let objects =
             if keys.is_empty() { self.snapshot.list() } else { self.snapshot.get(keys)? };
         let cap = usize::try_from(limit).unwrap_or(usize::MAX);
-        select::select(objects, &paths, cap).map_err(|_too_large| ReadError::TooLarge(limit))
+        select::select(objects, &paths, cap).map_err(|error| match error {
+            SelectError::TooLarge { .. } => ReadError::TooLarge(limit),
+            SelectError::Extract { .. } => ReadError::Other(error.to_string()),
+        })
     }
 
     /// Net changes since the last successful callback of this store, in order of

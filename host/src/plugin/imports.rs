@@ -207,6 +207,7 @@ fn store_error(error: ReadError) -> StoreError {
         ReadError::InvalidPath(text) => StoreError::InvalidPath(text),
         ReadError::InvalidCursor(text) => StoreError::InvalidCursor(text),
         ReadError::TooLarge(bytes) => StoreError::TooLarge(bytes),
+        ReadError::Other(text) => StoreError::Other(text),
     }
 }
 

@@ -1,4 +1,6 @@
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use haptic_cluster::{Cluster, load_manifests};
@@ -30,6 +32,43 @@ async fn until(cluster: &Cluster, name: &str, expected: Option<&str>) {
             Instant::now() < deadline,
             "{name} is {data:?}, not {expected:?}"
         );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What the whole test process has logged as errors.
+static LOGGED: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+struct Capture;
+
+impl Write for Capture {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOGGED.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn capture_errors() {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::ERROR)
+        .with_ansi(false)
+        .with_writer(|| Capture)
+        .init();
+}
+
+/// Waits until an error about the first line of this file is logged.
+async fn until_logged(file: &str) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let wanted = format!("file={file} line=1");
+    loop {
+        let logged = String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap();
+        if logged.contains(&wanted) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{wanted:?} is not in {logged}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -177,6 +216,7 @@ async fn edits_of_files_are_changes_of_objects() {
     let cluster = start().await;
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "a.yaml", &config_map("a", "one"));
+    capture_errors();
     let _feed = cluster.feed(&[folder.path().to_owned()]).unwrap();
     until(&cluster, "a", Some("one")).await;
 
@@ -189,7 +229,7 @@ async fn edits_of_files_are_changes_of_objects() {
     std::fs::write(&file, "kind: [").unwrap();
     write(folder.path(), "c.yaml", &config_map("c", "held back"));
     let version = cluster.resource_version();
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    until_logged(&file.display().to_string()).await;
     assert_eq!(cluster.resource_version(), version);
     until(&cluster, "a", Some("two")).await;
     std::fs::write(&file, config_map("a", "three")).unwrap();

@@ -181,11 +181,16 @@ fn unexpected(bytes: &[u8], pos: usize, what: &'static str) -> SyntaxError {
 const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
 const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
 
-/// A mask whose lowest set bit marks the first byte equal to `byte`.
+/// A mask whose lowest set bit marks the first quote, backslash or control character.
 #[inline]
-const fn equal_bytes(word: u64, byte: u8) -> u64 {
-    let x = word ^ (ONES * byte as u64);
-    x.wrapping_sub(ONES) & !x & HIGHS
+const fn special_bytes(word: u64) -> u64 {
+    // Subtracting borrows from the high bit of a byte that is smaller; bytes that have
+    // it set themselves are none of these. Above the first hit a borrow may have gone
+    // astray.
+    let control = word.wrapping_sub(ONES * 0x20);
+    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
+    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
+    (control | quote | backslash) & !word & HIGHS
 }
 
 /// The first position from `pos` on that holds a quote, a backslash or a control
@@ -193,9 +198,7 @@ const fn equal_bytes(word: u64, byte: u8) -> u64 {
 #[inline]
 pub(crate) fn find_special(bytes: &[u8], mut pos: usize) -> usize {
     while let Some(chunk) = bytes.get(pos..).and_then(|rest| rest.first_chunk::<8>()) {
-        let word = u64::from_le_bytes(*chunk);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
-        let mask = equal_bytes(word, b'"') | equal_bytes(word, b'\\') | control;
+        let mask = special_bytes(u64::from_le_bytes(*chunk));
         if mask != 0 {
             // At most 7: the quotient of a bit number below 64.
             return pos + (mask.trailing_zeros() / 8) as usize;
@@ -351,6 +354,10 @@ pub(crate) fn skip_value(
     'value: loop {
         match bytes.get(pos) {
             Some(b'"') => pos = string_end(bytes, pos + 1)?.0 + 1,
+            // The most frequent value of all, in managedFields.
+            Some(b'{') if bytes.get(pos + 1) == Some(&b'}') && depth + open < MAX_DEPTH => {
+                pos += 2;
+            }
             Some(b'{') => {
                 open += 1;
                 if depth + open > MAX_DEPTH {
@@ -416,7 +423,7 @@ pub(crate) fn skip_value(
 }
 
 /// The position of the value of the member whose name starts at `pos`.
-#[inline]
+#[inline(always)]
 fn key_end(
     bytes: &[u8],
     pos: usize,

@@ -85,7 +85,7 @@ pub type Outputs = BTreeMap<OutputName, Vec<u8>>;
 
 /// Collects writes under the limits of one callback.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub struct Pending {
     outputs: Outputs,
     bytes: u64,
     /// Set once a limit was hit: the callback fails even if the guest goes on.
@@ -93,7 +93,12 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    pub(super) fn write(
+    /// Takes one write; of an output that was written before, the new content.
+    ///
+    /// # Errors
+    /// [`Limits::output_bytes`] when a limit would be exceeded: the write is left
+    /// out, and [`Pending::take_exceeded`] says that the callback has failed.
+    pub fn write(
         &mut self,
         name: OutputName,
         content: Vec<u8>,
@@ -125,11 +130,14 @@ impl Pending {
         Ok(())
     }
 
-    pub(super) fn take_exceeded(&mut self) -> Option<String> {
+    /// The sentence about the first limit that was hit, once.
+    pub fn take_exceeded(&mut self) -> Option<String> {
         self.exceeded.take()
     }
 
-    pub(super) fn into_outputs(self) -> Outputs {
+    /// What was written.
+    #[must_use]
+    pub fn into_outputs(self) -> Outputs {
         self.outputs
     }
 }

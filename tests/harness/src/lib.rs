@@ -1,1 +1,76 @@
-//! tests/harness
+//! Unit-test haptic-host plugins: real stores, the host's own engine, and for components
+//! its own WebAssembly runtime; no cluster, no clock, no sleeping.
+//!
+//! A test gives the plugin objects and looks at what it makes of them:
+//!
+//! ```
+//! use haptic_guest::{Config, Error, Plugin, Store, Watch, output};
+//! use haptic_harness::Harness;
+//! use serde_json::json;
+//! use std::time::Duration;
+//!
+//! struct Addresses;
+//!
+//! impl Plugin for Addresses {
+//!     fn describe(_: &Config) -> Result<Vec<Watch>, Error> {
+//!         Ok(vec![Watch::new("services", "v1", "services").label_selector("app=web")])
+//!     }
+//!     fn new(_: &Config) -> Result<Self, Error> {
+//!         Ok(Addresses)
+//!     }
+//!     fn render(&mut self) -> Result<(), Error> {
+//!         let services = Store::open("services")?;
+//!         let fields = ["metadata.name", "spec.clusterIP"];
+//!         let rows = services.select::<(String, String)>(&fields, &[])?;
+//!         let lines = rows.iter().map(|(name, address)| format!("{address} {name}\n"));
+//!         Ok(output::write("addresses.txt", &lines.collect::<String>())?)
+//!     }
+//! }
+//!
+//! // Or `Harness::wasm("target/wasm32-wasip2/release/addresses.wasm")`: the same answers.
+//! let mut test = Harness::native::<Addresses>().settings(json!({})).load().unwrap();
+//! test.given("
+//! apiVersion: v1
+//! kind: Service
+//! metadata: {name: web, namespace: shop, labels: {app: web}}
+//! spec: {clusterIP: 10.0.0.1}
+//! ---
+//! apiVersion: v1
+//! kind: Service
+//! metadata: {name: db, namespace: shop, labels: {app: db}}
+//! spec: {clusterIP: 10.0.0.2}
+//! ");
+//! test.sync();
+//! assert_eq!(test.output("addresses.txt"), "10.0.0.1 web\n");
+//!
+//! test.delete("v1", "Service", "shop", "web");
+//! test.advance(Duration::from_millis(500)); // the watch's debounce interval
+//! assert_eq!(test.output("addresses.txt"), "");
+//! let ran: Vec<_> = test.callbacks().iter().map(ToString::to_string).collect();
+//! assert_eq!(ran, ["+0ns services on-sync-complete 1", "+500ms services on-change +0 ~0 -1"]);
+//! ```
+//!
+//! What an API server does is done here: objects get a uid and a growing resourceVersion
+//! (what the YAML has, stays), and watches hear of what their scope and selectors cover,
+//! also of objects that leave a selector (deleted) or come under it (created).
+//! What the host does is done by the host's code: index keys, `keep_fields`, debouncing,
+//! change sets, snapshots, and after a failure its backoff, redelivery and new instances.
+//!
+//! Nothing depends on the wall clock but a component's time limit: the same steps give the
+//! same callbacks, logs and outputs.
+//!
+//! Tests need no async runtime; they may have one, such as `#[tokio::test]`.
+
+mod builder;
+mod harness;
+mod native;
+mod objects;
+mod report;
+mod runner;
+mod server;
+
+pub use builder::{Builder, LoadError};
+pub use haptic_host::plugin::{CallError, Limits, LogLevel, LogLine};
+pub use harness::Harness;
+pub use objects::{ObjectError, Objects};
+pub use report::{Callback, CallbackKind, Failures, StepError};

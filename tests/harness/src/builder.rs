@@ -1,0 +1,185 @@
+//! From a plugin to a test of it.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use haptic_core::spec::plan_all;
+use haptic_guest::Plugin;
+use haptic_host::{
+    plugin::{CallError, Limits, LogLine, LogSink},
+    run::chain,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    harness::Harness,
+    native::Native,
+    objects::Kinds,
+    runner::{Component, Runner},
+};
+
+type Make = Box<dyn FnOnce(Limits, String, LogSink) -> Result<Box<dyn Runner>, LoadError>>;
+
+/// A plugin that is about to be loaded: see [`Harness::wasm`] and [`Harness::native`].
+#[must_use = "`load()` makes the test"]
+pub struct Builder {
+    make: Make,
+    settings: Value,
+    limits: Limits,
+    kinds: Kinds,
+    own_namespace: String,
+    ignore_unwatched: bool,
+}
+
+/// Why a plugin cannot be tested. The same refusals as the host's.
+#[derive(thiserror::Error)]
+pub enum LoadError {
+    /// There is no such file.
+    #[error(
+        "there is no plugin {}, neither in {} nor in a folder above it: build it first (`make guests` in haptic-host's own repository, `cargo build --release --target wasm32-wasip2` elsewhere)",
+        path.display(), below.display()
+    )]
+    Missing {
+        /// What was asked for.
+        path: PathBuf,
+        /// The working directory.
+        below: PathBuf,
+    },
+    /// The file is no plugin of this host.
+    #[error("{}", chain(.0))]
+    Plugin(haptic_host::plugin::LoadError),
+    /// It fails before it has described itself.
+    #[error("the plugin cannot be started: {0}")]
+    Start(CallError),
+    /// Its `describe` refuses the settings.
+    #[error("the plugin does not accept its settings: {0}")]
+    Settings(String),
+    /// What it declares is wrong: everything at once, each with its place.
+    #[error("the plugin's watches are wrong:{}", .0.iter().map(|line| format!("\n  {line}")).collect::<String>())]
+    Watches(Vec<String>),
+    /// This machine cannot run components.
+    #[error("components cannot be run here: {0}")]
+    Runtime(String),
+}
+
+impl fmt::Debug for LoadError {
+    /// The sentence: `unwrap()` prints this.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl Harness {
+    /// The component in this file, run by the host's own runtime under its limits.
+    ///
+    /// A relative path is looked for in the working directory, which for `cargo test` is
+    /// the package's, and then in the folders above it: `target/wasm32-wasip2/release/…`
+    /// is found in a workspace too. The file is not built by this: build it before.
+    pub fn wasm(path: impl AsRef<Path>) -> Builder {
+        let path = path.as_ref().to_owned();
+        Builder::new(Box::new(move |limits, settings, logs| {
+            Ok(Box::new(Component::load(&path, limits, settings, logs)?))
+        }))
+    }
+
+    /// The plugin type itself, natively: breakpoints work, and nothing need be built.
+    ///
+    /// Reads, outputs, changes and callbacks are those of a component. What only a
+    /// component has: limits of memory, time and handles, and stdout and stderr as log
+    /// lines. A panic counts as a trap.
+    pub fn native<P: Plugin>() -> Builder {
+        Builder::new(Box::new(|limits, settings, logs| {
+            Ok(Box::new(Native::<P>::new(limits, settings, logs)))
+        }))
+    }
+}
+
+impl Builder {
+    fn new(make: Make) -> Self {
+        Self {
+            make,
+            settings: Value::Object(Map::new()),
+            // Lines a second are counted on the wall clock; a test has none.
+            limits: Limits { log_lines_per_second: u32::MAX, ..Limits::default() },
+            kinds: Kinds::default(),
+            own_namespace: "default".to_owned(),
+            ignore_unwatched: false,
+        }
+    }
+
+    /// The plugin's settings, as the operator's configuration gives them. Default: `{}`.
+    pub fn settings(mut self, settings: Value) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The limits of the plugin. Default: the host's, without one on log lines a second.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The namespace that the host runs in. Default: `default`.
+    pub fn own_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.own_namespace = namespace.into();
+        self
+    }
+
+    /// The plural of a namespaced kind, where it is not what English would have: kinds are
+    /// otherwise pluralised by rule, `Ingress` to `ingresses`.
+    pub fn kind(mut self, kind: &str, resources: &str) -> Self {
+        self.kinds.register(kind, resources, true);
+        self
+    }
+
+    /// Like [`Builder::kind`], of a kind that has no namespaces. Those of Kubernetes are
+    /// known.
+    pub fn cluster_kind(mut self, kind: &str, resources: &str) -> Self {
+        self.kinds.register(kind, resources, false);
+        self
+    }
+
+    /// Takes objects of resources that no watch is about, as a cluster would: for folders
+    /// of manifests. By default they are errors, because they are mostly mistakes.
+    pub fn ignore_unwatched(mut self) -> Self {
+        self.ignore_unwatched = true;
+        self
+    }
+
+    /// Loads the plugin and asks for its watches. Nothing is delivered yet.
+    ///
+    /// # Errors
+    /// [`LoadError`], with the host's sentences.
+    pub fn load(self) -> Result<Harness, LoadError> {
+        let lines = Arc::new(Mutex::new(Vec::<LogLine>::new()));
+        let logs: LogSink = {
+            let lines = Arc::clone(&lines);
+            Arc::new(move |line| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line))
+        };
+        let mut runner = (self.make)(self.limits, self.settings.to_string(), logs)?;
+        let specs = runner.describe().map_err(|error| match error {
+            CallError::Refused { message, .. } => LoadError::Settings(message),
+            error => LoadError::Start(error),
+        })?;
+        let plans = plan_all(&specs).map_err(|errors| {
+            LoadError::Watches(errors.0.iter().map(ToString::to_string).collect())
+        })?;
+        if plans.is_empty() {
+            return Err(LoadError::Watches(vec![
+                "it declares no watches: nothing would ever happen".to_owned(),
+            ]));
+        }
+        let plans: Vec<_> = plans.into_iter().map(Arc::new).collect();
+        Ok(Harness::start(
+            runner,
+            lines,
+            &plans,
+            &self.own_namespace,
+            self.kinds,
+            self.ignore_unwatched,
+        ))
+    }
+}

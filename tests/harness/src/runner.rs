@@ -1,0 +1,165 @@
+//! What calls the plugin: a component in the host's own runtime, or the plugin type
+//! itself. Both make a new instance after one has died.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use haptic_core::{engine::Callback, spec::WatchSpec, view::View};
+use haptic_host::{
+    plugin::{CallError, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions},
+    run::chain,
+};
+
+use crate::builder::LoadError;
+
+/// One way of running a plugin.
+pub(crate) trait Runner {
+    /// Makes the first instance and asks for its watches.
+    fn describe(&mut self) -> Result<Vec<WatchSpec>, CallError>;
+
+    /// Runs a callback, on a new instance if the last one died.
+    fn call(
+        &mut self,
+        callback: &Callback,
+        watch: &str,
+        view: Arc<View>,
+    ) -> Result<Outputs, CallError>;
+}
+
+/// A component under the host's limits.
+pub(crate) struct Component {
+    plugin: Plugin,
+    limits: Limits,
+    settings: String,
+    logs: LogSink,
+    instance: Option<Instance>,
+    threads: Threads,
+}
+
+impl Component {
+    pub(crate) fn load(
+        path: &Path,
+        limits: Limits,
+        settings: String,
+        logs: LogSink,
+    ) -> Result<Self, LoadError> {
+        Ok(Self {
+            plugin: compiled(&find(path)?)?,
+            limits,
+            settings,
+            logs,
+            instance: None,
+            threads: Threads::start()?,
+        })
+    }
+}
+
+impl Runner for Component {
+    fn describe(&mut self) -> Result<Vec<WatchSpec>, CallError> {
+        let Self { plugin, limits, settings, logs, instance, threads } = self;
+        let described = threads.block_on(async {
+            let mut fresh = plugin.instantiate(limits, settings, Arc::clone(logs)).await?;
+            let watches = fresh.describe().await?;
+            Ok((fresh, watches))
+        });
+        let (fresh, watches) = described?;
+        *instance = Some(fresh);
+        Ok(watches)
+    }
+
+    fn call(
+        &mut self,
+        callback: &Callback,
+        watch: &str,
+        view: Arc<View>,
+    ) -> Result<Outputs, CallError> {
+        if self.instance.is_none() {
+            // Its watches are known; a new instance is told its settings all the same.
+            self.describe()?;
+        }
+        let Some(instance) = &mut self.instance else {
+            return Ok(Outputs::new());
+        };
+        let result = self.threads.block_on(instance.call(callback, watch, view));
+        if result.as_ref().is_err_and(|error| !error.instance_lives()) {
+            self.instance = None;
+        }
+        result.map(|completed| completed.outputs)
+    }
+}
+
+/// The executor that a component's calls run on. Works in a plain test and inside the
+/// test's own runtime alike.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Threads {
+    fn start() -> Result<Self, LoadError> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map(|runtime| Self(Some(runtime)))
+            .map_err(|error| LoadError::Runtime(error.to_string()))
+    }
+
+    fn block_on<F: Future<Output: Send> + Send>(&self, future: F) -> F::Output {
+        let Some(runtime) = &self.0 else {
+            unreachable!("the executor is taken only when it is dropped")
+        };
+        if tokio::runtime::Handle::try_current().is_err() {
+            return runtime.block_on(future);
+        }
+        // A thread that drives one executor cannot drive another.
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| runtime.block_on(future));
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+impl Drop for Threads {
+    /// Waiting for an executor's threads is not allowed inside another executor.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// A relative path is looked for in the working directory, which in a test is the
+/// package's, and then in those above it, where a workspace has its `target`.
+fn find(path: &Path) -> Result<PathBuf, LoadError> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let found = here.ancestors().map(|folder| folder.join(path)).find(|file| file.is_file());
+    found.ok_or_else(|| LoadError::Missing { path: path.to_owned(), below: here })
+}
+
+/// The runtime of this process and what it compiled: tests of one binary that load the
+/// same component compile it once.
+struct Shared {
+    runtime: Runtime,
+    compiled: Mutex<HashMap<Vec<u8>, Plugin>>,
+}
+
+fn compiled(path: &Path) -> Result<Plugin, LoadError> {
+    static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
+    let shared = SHARED.get_or_init(|| {
+        let runtime = Runtime::new(&RuntimeOptions::default()).map_err(|error| chain(&error))?;
+        Ok(Shared { runtime, compiled: Mutex::default() })
+    });
+    let Shared { runtime, compiled } =
+        shared.as_ref().map_err(|error| LoadError::Runtime(error.clone()))?;
+    let Ok(bytes) = std::fs::read(path) else {
+        // The host has the sentence for this.
+        return runtime.load(path).map_err(LoadError::Plugin);
+    };
+    let mut compiled = compiled.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(plugin) = compiled.get(&bytes) {
+        return Ok(plugin.clone());
+    }
+    let plugin = runtime.load(path).map_err(LoadError::Plugin)?;
+    compiled.insert(bytes, plugin.clone());
+    Ok(plugin)
+}

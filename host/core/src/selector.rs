@@ -1,6 +1,6 @@
 //! Owns the text of label and field selectors (W3): what is accepted, and the
-//! canonical form that goes to the API server. Does not evaluate them
-//! ([`crate::decode`] evaluates the host's part of a field selector).
+//! canonical form that goes to the API server. Does not evaluate field selectors
+//! ([`crate::decode`] evaluates the host's part of one).
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
@@ -97,6 +97,28 @@ impl LabelSelector {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.requirements.is_empty()
+    }
+
+    /// Whether it selects an object with these labels: what the API server decides
+    /// for a host, and a test for itself.
+    #[must_use]
+    pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
+        self.requirements
+            .iter()
+            .all(|LabelRequirement { key, operator }| {
+                let value = label(key);
+                let among = |values: &[String]| {
+                    value.is_some_and(|value| values.iter().any(|other| other == value))
+                };
+                match operator {
+                    LabelOperator::Equals(wanted) => value == Some(wanted),
+                    LabelOperator::NotEquals(unwanted) => value != Some(unwanted),
+                    LabelOperator::In(values) => among(values),
+                    LabelOperator::NotIn(values) => !among(values),
+                    LabelOperator::Exists => value.is_some(),
+                    LabelOperator::DoesNotExist => value.is_none(),
+                }
+            })
     }
 }
 
@@ -620,6 +642,41 @@ mod tests {
     #[track_caller]
     fn check_label_refused(text: &str, error: &str) {
         assert_eq!(LabelSelector::parse(text).unwrap_err().to_string(), error);
+    }
+
+    #[test]
+    fn label_selectors_match_as_the_api_server_matches_w3() {
+        let labels = [("app", "web"), ("empty", "")];
+        let label = |key: &str| {
+            let found = labels.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| *value)
+        };
+        for (selector, expected) in [
+            ("", true),
+            ("app=web", true),
+            ("app=db", false),
+            ("tier=web", false),
+            ("empty=", true),
+            ("tier=", false),
+            ("app!=db", true),
+            ("app!=web", false),
+            ("tier!=web", true),
+            ("app in (db,web)", true),
+            ("app in (db)", false),
+            ("tier in (db)", false),
+            ("app notin (db)", true),
+            ("app notin (web)", false),
+            ("tier notin (web)", true),
+            ("app", true),
+            ("tier", false),
+            ("!tier", true),
+            ("!app", false),
+            ("app,!tier,app!=db", true),
+            ("app,tier", false),
+        ] {
+            let matches = LabelSelector::parse(selector).unwrap().matches(label);
+            assert_eq!(matches, expected, "{selector}");
+        }
     }
 
     #[test]

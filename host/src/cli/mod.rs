@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Parser;
-use haptic_cluster::{Cluster, Options, load_manifests};
+use haptic_cluster::{Cluster, Feed, Options, load_manifests};
 use kube::client::Body;
 use tracing::info;
 
@@ -146,9 +146,9 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         };
         (access::connect(&options).await?, None)
     } else {
-        let cluster = embedded(&args.manifests, Options::default()).await?;
-        let access = access::connect_url(&cluster.url(), "default")?;
-        (access, Some(cluster))
+        let embedded = embedded(&args.manifests, Options::default()).await?;
+        let access = access::connect_url(&embedded.cluster.url(), "default")?;
+        (access, Some(embedded))
     };
     let mut prepared = Vec::with_capacity(runs.len());
     for plugin in runs {
@@ -165,21 +165,25 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts an embedded cluster and feeds it; edits to the manifests are followed
-/// for as long as it lives.
-async fn embedded(manifests: &[PathBuf], options: Options) -> anyhow::Result<Cluster> {
+/// An embedded cluster and what feeds it: edits to the manifests are followed for
+/// as long as this lives.
+struct Embedded {
+    cluster: Cluster,
+    _feed: Feed,
+}
+
+/// Starts an embedded cluster and feeds it.
+async fn embedded(manifests: &[PathBuf], options: Options) -> anyhow::Result<Embedded> {
     // Read first: a broken manifest is found before a port is bound.
-    let objects = load_manifests(manifests).map_err(|errors| wrong_manifests(&errors))?;
+    load_manifests(manifests).map_err(|errors| wrong_manifests(&errors))?;
     let cluster = Cluster::start(options).await?;
-    cluster
+    let feed = cluster
         .feed(manifests)
         .map_err(|errors| wrong_manifests(&errors))?;
-    info!(
-        url = cluster.url(),
-        objects = objects.len(),
-        "embedded cluster is up"
-    );
-    Ok(cluster)
+    Ok(Embedded {
+        cluster,
+        _feed: feed,
+    })
 }
 
 fn wrong_manifests(errors: &[haptic_cluster::ManifestError]) -> anyhow::Error {

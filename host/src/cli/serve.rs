@@ -4,7 +4,7 @@ use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path};
 
 use haptic_cluster::Options;
 
-use super::{Wrong, args::ClusterArgs, embedded, stop_signal};
+use super::{Embedded, Wrong, args::ClusterArgs, embedded, stop_signal};
 
 pub(super) async fn serve(args: ClusterArgs) -> anyhow::Result<()> {
     let options = Options {
@@ -12,7 +12,7 @@ pub(super) async fn serve(args: ClusterArgs) -> anyhow::Result<()> {
         allow_non_loopback: args.allow_non_loopback,
         ..Options::default()
     };
-    let cluster = embedded(&args.manifests, options).await?;
+    let Embedded { cluster, _feed } = embedded(&args.manifests, options).await?;
     match &args.kubeconfig {
         Some(path) => {
             write_private(path, &cluster.kubeconfig())

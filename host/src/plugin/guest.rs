@@ -45,7 +45,8 @@ pub type LogSink = Arc<dyn Fn(LogLine) + Send + Sync>;
 /// The host's type behind the WIT resource `store`: its representation is the
 /// index of the store among the plugin's watches, so a handle costs the host nothing.
 #[derive(Debug)]
-pub(crate) struct StoreHandle;
+#[allow(unreachable_pub, reason = "generated bindings re-export it")]
+pub struct StoreHandle;
 
 /// Log budget of an instance: a token bucket that refills every second.
 pub(super) struct LogBudget {

@@ -1,0 +1,325 @@
+//! The command as a user meets it: exit codes, sentences, outputs, kubectl beside it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up: far more than it needs on a
+/// loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn guest(name: &str) -> PathBuf {
+    let path = root().join("target/guests/wasm32-wasip2/release").join(format!("{name}.wasm"));
+    assert!(path.is_file(), "{} is missing: run `make guests`", path.display());
+    path
+}
+
+fn host() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_haptic-host"));
+    command
+        .env_remove("KUBECONFIG")
+        .env_remove("HAPTIC_LOG")
+        .env("HAPTIC_CACHE_DIR", root().join("target/plugin-cache"))
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+/// The last line on standard error: what the user is told.
+fn told(stderr: &str) -> &str {
+    stderr.rsplit_once("error: ").map_or(stderr, |(_, told)| told.trim_end())
+}
+
+fn write(dir: &TempDir, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    let path = dir.path().join(name);
+    fs::write(&path, text).unwrap();
+    path
+}
+
+const MAPS: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: one, namespace: shop}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: two, namespace: shop}
+";
+
+#[test]
+fn o3_once_renders_to_standard_output_and_exits_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let (code, stdout, stderr) =
+        run(host().args(["--once", "--plugin"]).arg(guest("hello_plugin")).arg("--manifests").arg(maps));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(stdout, "2 ConfigMaps\nshop/one\nshop/two\n");
+    assert!(stderr.contains("synced"), "{stderr}");
+    assert!(!stderr.contains('\x1b'), "no colours off a terminal: {stderr:?}");
+}
+
+#[test]
+fn k1_a_configuration_names_the_plugin_narrows_its_watch_and_places_its_output() {
+    let dir = tempfile::tempdir().unwrap();
+    write(&dir, "maps.yaml", format!("{MAPS}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x, namespace: other}}\n"));
+    let config = write(
+        &dir,
+        "config.yaml",
+        format!(
+            "plugins:\n  hello:\n    file: {}\n    output: out\n    watchedResources:\n      configmaps:\n        namespaces: [other]\n",
+            guest("hello_plugin").display()
+        ),
+    );
+    let (code, stdout, stderr) = run(host()
+        .args(["--once", "--config"])
+        .arg(config)
+        .arg("--manifests")
+        .arg(dir.path().join("maps.yaml")));
+    assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
+    let written = fs::read_to_string(dir.path().join("out/configmaps.txt")).unwrap();
+    assert_eq!(written, "1 ConfigMaps\nother/x\n");
+}
+
+#[test]
+fn bad_input_is_one_sentence_with_its_exit_code_and_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let out = dir.path().join("out");
+    let text = write(&dir, "text.wasm", "not wasm");
+    let core = write(&dir, "core.wasm", b"\0asm\x01\0\0\0");
+    let broken = write(&dir, "broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [\n");
+    let config = write(&dir, "config.yaml", "plugins:\n  a:\n    fil: x\n    allow: 3\nplugin: x\n");
+    let paths = write(
+        &dir,
+        "paths.yaml",
+        format!(
+            "plugins:\n  a:\n    file: {}\n    watchedResources:\n      configmaps:\n        indexBy: ['metadata[', '{{range .x}}']\n        labelSelector: 'a in'\n",
+            guest("hello_plugin").display()
+        ),
+    );
+    let file = write(&dir, "file", "");
+    let hello = guest("hello_plugin");
+    let haproxy = guest("haproxy_plugin");
+    let empty_home = dir.path().join("home");
+    type Args<'a> = Vec<&'a Path>;
+    let p = Path::new;
+    let cases: Vec<(Args<'_>, i32, &[&str])> = vec![
+        (vec![], 2, &["nothing to run", "--plugin FILE"]),
+        (vec![p("--plugin"), p("none.wasm"), p("--manifests"), &maps], 2, &["none.wasm", "No such file"]),
+        (vec![p("--plugin"), &text, p("--manifests"), &maps], 2, &["no WebAssembly component", "not wasm"]),
+        (vec![p("--plugin"), &core, p("--manifests"), &maps], 2, &["core WebAssembly module", "wasm32-wasip2"]),
+        (vec![p("--config"), &config, p("--manifests"), &maps], 2, &["3 mistakes", "plugins.a.fil", "plugins.a.allow", "plugin: unknown field"]),
+        (
+            vec![p("--config"), &paths, p("--manifests"), &maps],
+            2,
+            &["index-by[0]", "index-by[1]", "label-selector"],
+        ),
+        (vec![p("--plugin"), &hello, p("--manifests"), &broken], 2, &["broken.yaml", ":4"]),
+        (vec![p("--plugin"), &hello, p("--manifests"), p("nowhere")], 2, &["nowhere"]),
+        (vec![p("--plugin"), &hello, p("--manifests"), &maps, p("--output"), &file], 2, &["cannot write output directory"]),
+        (
+            vec![p("--plugin"), &haproxy, p("--manifests"), &maps],
+            2,
+            &["watch \"secrets\" reads secrets in all namespaces", "--allow secrets"],
+        ),
+        (vec![p("--plugin"), &hello, p("--kubeconfig"), p("none.yaml")], 2, &["none.yaml"]),
+        (vec![p("--plugin"), &hello], 3, &["no cluster is configured", "--manifests"]),
+    ];
+    for (args, expected, parts) in cases {
+        let mut command = host();
+        command.env("HOME", &empty_home).current_dir(dir.path());
+        if !args.contains(&p("--output")) {
+            command.arg("--output").arg(&out);
+        }
+        let (code, stdout, stderr) = run(command.arg("--once").args(&args));
+        assert_eq!(code, Some(expected), "{args:?}: {stderr}");
+        assert_eq!(stdout, "", "{args:?}");
+        for part in parts {
+            assert!(told(&stderr).contains(part), "{args:?}: {part:?} is not in: {stderr}");
+        }
+        let written = fs::read_dir(&out).map(|entries| entries.count()).unwrap_or(0);
+        assert_eq!(written, 0, "{args:?}");
+    }
+}
+
+#[test]
+fn o3_an_unreachable_cluster_is_exit_code_3() {
+    let dir = tempfile::tempdir().unwrap();
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let kubeconfig = write(
+        &dir,
+        "kc.yaml",
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'http://127.0.0.1:{port}'}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: {{}}}}]\n"
+        ),
+    );
+    let (code, _, stderr) = run(host()
+        .args(["--once", "--plugin"])
+        .arg(guest("hello_plugin"))
+        .arg("--kubeconfig")
+        .arg(kubeconfig));
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(told(&stderr).contains(&format!("127.0.0.1:{port}/ cannot be reached")), "{stderr}");
+}
+
+#[test]
+fn help_teaches() {
+    let (code, stdout, _) = run(host().arg("--help"));
+    assert_eq!(code, Some(0));
+    for part in ["--plugin", "--manifests", "--once", "--allow", "Examples:", "Exit codes:", "cluster"] {
+        assert!(stdout.contains(part), "{part} is not in:\n{stdout}");
+    }
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Running {
+    /// Asks it to stop and answers its exit code.
+    fn terminate(&mut self) -> Option<i32> {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(began.elapsed() < PATIENCE, "it does not stop");
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Waits for a condition that another process brings about.
+fn eventually<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = met() {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+fn kubectl(kubeconfig: &Path, home: &Path) -> Command {
+    let mut command = Command::new("kubectl");
+    command.env("HOME", home).arg("--kubeconfig").arg(kubeconfig);
+    command
+}
+
+#[test]
+fn k2_k4_the_host_follows_what_kubectl_does_to_a_served_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let kubeconfig = dir.path().join("kc.yaml");
+    let mut cluster = host()
+        .args(["cluster", "--manifests"])
+        .arg(&maps)
+        .arg("--kubeconfig")
+        .arg(&kubeconfig)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(cluster.stdout.take().unwrap()).lines();
+    let mut cluster = Running(cluster);
+    assert!(said.next().unwrap().unwrap().starts_with("serving http://127.0.0.1:"));
+
+    let out = dir.path().join("out");
+    let mut running = Running(
+        host()
+            .arg("--plugin")
+            .arg(guest("hello_plugin"))
+            .arg("--kubeconfig")
+            .arg(&kubeconfig)
+            .arg("--output")
+            .arg(&out)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let rendered = |text: &str| {
+        eventually(text, || {
+            fs::read_to_string(out.join("configmaps.txt")).ok().filter(|found| found == text)
+        });
+    };
+    rendered("2 ConfigMaps\nshop/one\nshop/two\n");
+    let kubectl = |args: &[&str]| {
+        let (code, stdout, stderr) = run(kubectl(&kubeconfig, dir.path()).args(args));
+        assert_eq!(code, Some(0), "kubectl {args:?}: {stdout}{stderr}");
+        stdout
+    };
+    kubectl(&["-n", "shop", "create", "configmap", "three"]);
+    rendered("3 ConfigMaps\nshop/one\nshop/three\nshop/two\n");
+    kubectl(&["-n", "shop", "delete", "configmap", "one"]);
+    rendered("2 ConfigMaps\nshop/three\nshop/two\n");
+    assert!(kubectl(&["get", "configmaps", "-A"]).contains("three"));
+    assert_eq!(running.terminate(), Some(0), "K5");
+    assert_eq!(cluster.terminate(), Some(0), "K5");
+}
+
+#[test]
+fn k3_edits_to_manifests_are_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifests = dir.path().join("cluster");
+    fs::create_dir(&manifests).unwrap();
+    fs::write(manifests.join("maps.yaml"), MAPS).unwrap();
+    let out = dir.path().join("out");
+    let mut running = Running(
+        host()
+            .args(["--diff", "--plugin"])
+            .arg(guest("hello_plugin"))
+            .arg("--manifests")
+            .arg(&manifests)
+            .arg("--output")
+            .arg(&out)
+            .stdout(fs::File::create(dir.path().join("stdout")).unwrap())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let rendered = |text: &str| {
+        eventually(text, || {
+            fs::read_to_string(out.join("configmaps.txt")).ok().filter(|found| found == text)
+        });
+    };
+    rendered("2 ConfigMaps\nshop/one\nshop/two\n");
+    fs::write(manifests.join("maps.yaml"), MAPS.replace("two", "zwei")).unwrap();
+    rendered("2 ConfigMaps\nshop/one\nshop/zwei\n");
+    fs::remove_file(manifests.join("maps.yaml")).unwrap();
+    rendered("0 ConfigMaps\n");
+    assert_eq!(running.terminate(), Some(0));
+    let diffs = fs::read_to_string(dir.path().join("stdout")).unwrap();
+    assert!(diffs.starts_with("+++ configmaps.txt (new, "), "{diffs}");
+    assert!(diffs.contains("-shop/two\n+shop/zwei\n"), "{diffs}");
+}

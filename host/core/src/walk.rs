@@ -62,6 +62,15 @@ enum Mode {
     Write,
 }
 
+/// Which member of the root this is of those that are not written.
+fn hoisted(name: &str) -> Option<usize> {
+    match name {
+        "apiVersion" => Some(0),
+        "kind" => Some(1),
+        _ => None,
+    }
+}
+
 /// One pass over one text.
 pub(crate) struct Walker<'a, 'w> {
     scanner: Scanner<'a>,
@@ -176,6 +185,7 @@ impl<'a, 'w> Walker<'a, 'w> {
     }
 
     /// Passes a value inside of which no path ends.
+    #[inline]
     fn leaf(&mut self, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
         let start = self.scanner.pos();
         self.scanner.take_spaced();
@@ -224,11 +234,7 @@ impl<'a, 'w> Walker<'a, 'w> {
             } else {
                 Cow::Borrowed(raw)
             };
-            let hoisted = match &*name {
-                "apiVersion" if root => Some(0),
-                "kind" if root => Some(1),
-                _ => None,
-            };
+            let hoisted = if root { hoisted(&name) } else { None };
             let children = self.members(active.clone(), &name, this, found_before)?;
             let below = match hoisted {
                 Some(_) => Mode::Discard,
@@ -401,7 +407,9 @@ impl<'a, 'w> Walker<'a, 'w> {
                     self.forget(child, found_before)?;
                 }
             }
-            self.scratch.active.extend(node.wildcard);
+            if let Some(child) = node.wildcard {
+                self.scratch.active.push(child);
+            }
         }
         Ok(start..self.scratch.active.len())
     }
@@ -447,12 +455,16 @@ impl<'a, 'w> Walker<'a, 'w> {
     /// in a container of which as much as `mode` says is written.
     #[inline]
     fn mode_below(&self, children: Range<usize>, mode: Mode) -> Mode {
-        if children.is_empty() && mode == Mode::Partial {
-            return Mode::Discard;
+        if mode == Mode::Discard || children.is_empty() {
+            return if mode == Mode::Write {
+                Mode::Write
+            } else {
+                Mode::Discard
+            };
         }
         let children = self.scratch.active.get(children).unwrap_or_default();
         let mut nodes = children.iter().map(|&id| self.trie.node(id));
-        if mode == Mode::Discard || nodes.clone().any(|node| node.ignore) {
+        if nodes.clone().any(|node| node.ignore) {
             return Mode::Discard;
         }
         if mode == Mode::Write || nodes.clone().any(|node| node.keep) {

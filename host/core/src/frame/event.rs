@@ -61,7 +61,10 @@ pub struct StatusCause {
 /// [`FrameError::Malformed`] when the frame has no `type`, or not the `object` that the
 /// type calls for.
 pub fn parse_watch_event(frame: &[u8]) -> Result<WatchEvent<'_>, FrameError> {
-    let malformed = |expected| FrameError::Malformed { expected, excerpt: excerpt(frame) };
+    let malformed = |expected| FrameError::Malformed {
+        expected,
+        excerpt: excerpt(frame),
+    };
     let Envelope { kind, object } =
         Envelope::read(frame).ok_or_else(|| malformed("a watch event"))?;
     let object = object.ok_or_else(|| malformed("a watch event with an `object`"));
@@ -114,13 +117,19 @@ struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     fn read(frame: &'a [u8]) -> Option<Self> {
         let mut envelope = Self::default();
-        let mut rest = frame.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start();
+        let mut rest = frame
+            .trim_ascii_start()
+            .strip_prefix(b"{")?
+            .trim_ascii_start();
         if rest.first() == Some(&b'}') {
             return Some(envelope);
         }
         loop {
             let (name, after) = rest.split_at_checked(value_end(rest)?)?;
-            let value = after.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+            let value = after
+                .trim_ascii_start()
+                .strip_prefix(b":")?
+                .trim_ascii_start();
             let (value, after) = value.split_at_checked(value_end(value)?)?;
             match name {
                 b"\"type\"" => envelope.kind = Some(value),
@@ -140,7 +149,9 @@ impl<'a> Envelope<'a> {
 fn value_end(bytes: &[u8]) -> Option<usize> {
     match bytes.first()? {
         b'"' | b'{' | b'[' => ValueScan::default().end(bytes, 0),
-        _ => bytes.iter().position(|&byte| is_space(byte) || matches!(byte, b',' | b'}')),
+        _ => bytes
+            .iter()
+            .position(|&byte| is_space(byte) || matches!(byte, b',' | b'}')),
     }
 }
 

@@ -133,7 +133,8 @@ impl ListFrames {
                 }
                 State::InElement => match self.scan.end(here, 0) {
                     Some(end) => {
-                        self.element.complete(here.get(..end).unwrap_or_default(), each)?;
+                        self.element
+                            .complete(here.get(..end).unwrap_or_default(), each)?;
                         self.state = State::AfterElement;
                         pos += end;
                     }
@@ -148,13 +149,20 @@ impl ListFrames {
 
     /// Takes a byte outside all values; how many bytes were consumed: 0 or 1.
     fn between(&mut self, byte: u8, here: &[u8]) -> Result<usize, FrameError> {
-        let malformed = |expected| FrameError::Malformed { expected, excerpt: excerpt(here) };
+        let malformed = |expected| FrameError::Malformed {
+            expected,
+            excerpt: excerpt(here),
+        };
         self.state = match (self.state, byte) {
             (State::Start, b'{') => {
                 self.head.push(b"{")?;
                 State::FirstKey
             }
-            (State::Start, _) => return Err(FrameError::NotJson { excerpt: excerpt(here) }),
+            (State::Start, _) => {
+                return Err(FrameError::NotJson {
+                    excerpt: excerpt(here),
+                });
+            }
             (State::FirstKey, b'}') | (State::AfterValue, b'}') => State::Done,
             (State::FirstKey | State::Key, b'"') => {
                 self.key.clear();
@@ -228,7 +236,10 @@ impl ListFrames {
         }
         let head: Head = serde_json::from_slice(&self.head.bytes).map_err(|_| {
             let excerpt = excerpt(&self.head.bytes);
-            FrameError::Malformed { expected: "the metadata of a list", excerpt }
+            FrameError::Malformed {
+                expected: "the metadata of a list",
+                excerpt,
+            }
         })?;
         if !self.items_seen && !head.kind.ends_with("List") {
             return Err(FrameError::NotAList { kind: head.kind });

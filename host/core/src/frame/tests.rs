@@ -1,4 +1,7 @@
-#![allow(clippy::unwrap_used, reason = "a failure here is the failure of the test")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure here is the failure of the test"
+)]
 
 use super::*;
 use proptest::prelude::*;
@@ -36,7 +39,10 @@ fn chunks<'a>(text: &'a [u8], cuts: &[usize]) -> impl Iterator<Item = &'a [u8]> 
 fn watch_frames_are_found_by_brackets_not_by_lines() {
     let stream = "\n{\"a\": \"}\\\"{\\\\\"}{}\r\n {\n  \"b\": [\n{}]\n}\n";
     let (frames, end) = watch(stream.as_bytes(), &[], LIMIT);
-    assert_eq!(frames, ["{\"a\": \"}\\\"{\\\\\"}", "{}", "{\n  \"b\": [\n{}]\n}"]);
+    assert_eq!(
+        frames,
+        ["{\"a\": \"}\\\"{\\\\\"}", "{}", "{\n  \"b\": [\n{}]\n}"]
+    );
     assert_eq!(end, Ok(()));
 }
 
@@ -45,7 +51,9 @@ fn a_frame_in_one_chunk_is_not_copied() {
     let chunk = br#"{"a":1}{"b""#;
     let mut scanner = WatchFrames::new(LIMIT);
     let mut seen = None;
-    scanner.push(chunk, &mut |frame| seen = Some(frame.as_ptr())).unwrap();
+    scanner
+        .push(chunk, &mut |frame| seen = Some(frame.as_ptr()))
+        .unwrap();
     assert_eq!(seen, Some(chunk.as_ptr()));
     assert_eq!(scanner.buffered(), 4);
 }
@@ -54,8 +62,14 @@ fn a_frame_in_one_chunk_is_not_copied() {
 fn a_frame_over_the_limit_is_refused_without_buffering_it() {
     let frame = format!("{{\"a\":\"{}\"}}", "x".repeat(LIMIT));
     let refused = Err(FrameError::TooLarge { limit: LIMIT });
-    assert_eq!(watch(frame.as_bytes(), &[], LIMIT), (vec![], refused.clone()));
-    assert_eq!(watch(frame.as_bytes(), &[7, 500, 990], LIMIT), (vec![], refused));
+    assert_eq!(
+        watch(frame.as_bytes(), &[], LIMIT),
+        (vec![], refused.clone())
+    );
+    assert_eq!(
+        watch(frame.as_bytes(), &[7, 500, 990], LIMIT),
+        (vec![], refused)
+    );
     let fits = watch(frame.as_bytes(), &[7, 500, 990], frame.len());
     assert_eq!(fits, (vec![frame], Ok(())));
 }
@@ -70,12 +84,19 @@ fn a_stream_that_ends_inside_an_object_is_truncated() {
 fn a_web_page_instead_of_events_is_named_in_the_error() {
     let (_, end) = watch(b"  <html>Bad gateway</html>", &[], LIMIT);
     let text = end.unwrap_err().to_string();
-    assert_eq!(text, "the response is not JSON; it starts with \"<html>Bad gateway</html>\"");
+    assert_eq!(
+        text,
+        "the response is not JSON; it starts with \"<html>Bad gateway</html>\""
+    );
 }
 
 fn check_list(text: &str, items: &[&str], expected: Result<ListMeta, FrameError>) {
     let (frames, end) = list(text.as_bytes(), &[], LIMIT);
-    assert_eq!((frames.as_slice(), end), (items.map_to_strings().as_slice(), expected), "{text}");
+    assert_eq!(
+        (frames.as_slice(), end),
+        (items.map_to_strings().as_slice(), expected),
+        "{text}"
+    );
 }
 
 trait MapToStrings {
@@ -109,13 +130,18 @@ fn list_metadata_may_stand_before_or_after_the_items() {
 #[test]
 fn a_page_carries_its_continue_token_and_what_remains() {
     let page = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7","continue":"abc","remainingItemCount":41},"items":[]}"#;
-    let expected = ListMeta { continue_token: Some("abc".into()), remaining: Some(41), ..meta() };
+    let expected = ListMeta {
+        continue_token: Some("abc".into()),
+        remaining: Some(41),
+        ..meta()
+    };
     check_list(page, &[], Ok(expected));
 }
 
 #[test]
 fn null_items_are_an_empty_list() {
-    let text = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":null}"#;
+    let text =
+        r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"},"items":null}"#;
     check_list(text, &[], Ok(meta()));
 }
 
@@ -134,22 +160,51 @@ fn a_status_instead_of_a_list_is_returned_as_one() {
 #[test]
 fn what_is_no_list_is_refused() {
     let excerpt = || "<html>".to_owned();
-    check_list("<html>", &[], Err(FrameError::NotJson { excerpt: excerpt() }));
-    check_list(r#"{"kind":"Pod"}"#, &[], Err(FrameError::NotAList { kind: "Pod".into() }));
-    check_list("{}", &[], Err(FrameError::NotAList { kind: String::new() }));
+    check_list(
+        "<html>",
+        &[],
+        Err(FrameError::NotJson { excerpt: excerpt() }),
+    );
+    check_list(
+        r#"{"kind":"Pod"}"#,
+        &[],
+        Err(FrameError::NotAList { kind: "Pod".into() }),
+    );
+    check_list(
+        "{}",
+        &[],
+        Err(FrameError::NotAList {
+            kind: String::new(),
+        }),
+    );
     check_list("", &[], Err(FrameError::Truncated));
     check_list(r#"{"items":[{}]"#, &["{}"], Err(FrameError::Truncated));
     for (text, expected, at) in [
         (r#"{"items":{}}"#, "an array as the value of `items`", "{}}"),
-        (r#"{"items":nulL}"#, "an array as the value of `items`", "L}"),
-        (r#"{"items":[5]}"#, "an object as an element of `items`", "5]}"),
+        (
+            r#"{"items":nulL}"#,
+            "an array as the value of `items`",
+            "L}",
+        ),
+        (
+            r#"{"items":[5]}"#,
+            "an object as an element of `items`",
+            "5]}",
+        ),
         (r#"{"items":[],}"#, "a member name", "}"),
         (r#"{"items" []}"#, "`:`", "[]}"),
         (r#"{"items":[]]}"#, "`,` or `}`", "]}"),
         (r#"{"items":[]}x"#, "the end of the list", "x"),
         (r#"{"kind":,}"#, "a value", ",}"),
     ] {
-        check_list(text, &[], Err(FrameError::Malformed { expected, excerpt: at.into() }));
+        check_list(
+            text,
+            &[],
+            Err(FrameError::Malformed {
+                expected,
+                excerpt: at.into(),
+            }),
+        );
     }
 }
 
@@ -166,24 +221,45 @@ fn watch_events_are_read_whatever_the_order_of_their_members() {
     let check = |text: &'static str, expected: WatchEvent<'static>| {
         assert_eq!(parse_watch_event(text.as_bytes()), Ok(expected), "{text}");
     };
-    check(r#"{"type":"ADDED","object":{"a":1}}"#, WatchEvent::Added(br#"{"a":1}"#));
-    check(r#"{"object":{"a":"}"} , "x":[1], "type":"MODIFIED" }"#, WatchEvent::Modified(br#"{"a":"}"}"#));
-    check("{\n  \"type\": \"DELETED\",\n  \"n\": 5, \"object\": {}\n}", WatchEvent::Deleted(b"{}"));
-    check(r#"{"type":"NEW\u0041","object":{}}"#, WatchEvent::Unknown("NEWA".into()));
+    check(
+        r#"{"type":"ADDED","object":{"a":1}}"#,
+        WatchEvent::Added(br#"{"a":1}"#),
+    );
+    check(
+        r#"{"object":{"a":"}"} , "x":[1], "type":"MODIFIED" }"#,
+        WatchEvent::Modified(br#"{"a":"}"}"#),
+    );
+    check(
+        "{\n  \"type\": \"DELETED\",\n  \"n\": 5, \"object\": {}\n}",
+        WatchEvent::Deleted(b"{}"),
+    );
+    check(
+        r#"{"type":"NEW\u0041","object":{}}"#,
+        WatchEvent::Unknown("NEWA".into()),
+    );
     check(
         r#"{"type":"BOOKMARK","object":{"kind":"Pod","metadata":{"resourceVersion":"12","annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
-        WatchEvent::Bookmark { resource_version: "12".into(), initial_events_end: true },
+        WatchEvent::Bookmark {
+            resource_version: "12".into(),
+            initial_events_end: true,
+        },
     );
     check(
         r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"12","creationTimestamp":null}}}"#,
-        WatchEvent::Bookmark { resource_version: "12".into(), initial_events_end: false },
+        WatchEvent::Bookmark {
+            resource_version: "12".into(),
+            initial_events_end: false,
+        },
     );
 }
 
 #[test]
 fn an_object_that_is_no_json_comes_out_to_be_quarantined() {
     let frame = b"{\"type\":\"ADDED\",\"object\":{\"a\":\xff, 01, \"\x01\"}}";
-    assert_eq!(parse_watch_event(frame), Ok(WatchEvent::Added(b"{\"a\":\xff, 01, \"\x01\"}")));
+    assert_eq!(
+        parse_watch_event(frame),
+        Ok(WatchEvent::Added(b"{\"a\":\xff, 01, \"\x01\"}"))
+    );
 }
 
 #[test]
@@ -205,19 +281,28 @@ fn an_error_event_carries_its_status_also_when_pretty_printed() {
         retry_after: Some(1),
         causes: vec![cause],
     };
-    assert_eq!(parse_watch_event(text.as_bytes()), Ok(WatchEvent::Error(expected)));
+    assert_eq!(
+        parse_watch_event(text.as_bytes()),
+        Ok(WatchEvent::Error(expected))
+    );
 }
 
 #[test]
 fn events_without_type_or_object_are_malformed() {
     let check = |text: &str, wanted| {
         let excerpt = text.to_owned();
-        let expected = Err(FrameError::Malformed { expected: wanted, excerpt });
+        let expected = Err(FrameError::Malformed {
+            expected: wanted,
+            excerpt,
+        });
         assert_eq!(parse_watch_event(text.as_bytes()), expected);
     };
     check(r#"{"object":{}}"#, "a watch event with a `type`");
     check(r#"{"type":"ADDED"}"#, "a watch event with an `object`");
-    check(r#"{"type":"ERROR","object":{"kind":"Pod"}}"#, "a Status in an ERROR event");
+    check(
+        r#"{"type":"ERROR","object":{"kind":"Pod"}}"#,
+        "a Status in an ERROR event",
+    );
     check(r#"{"type":"BOOKMARK","object":{}}"#, "a bookmark");
     check(r#"{"type":5,"object":{}}"#, "a string as the `type`");
     check(r#"{"type" "ADDED"}"#, "a watch event");
@@ -245,12 +330,18 @@ fn json_object() -> impl Strategy<Value = String> {
                 .prop_map(|members| members.into_iter().collect()),
         ]
     });
-    (proptest::collection::vec(("[\"{\\\\a]{0,3}", value), 0..4), any::<bool>()).prop_map(
-        |(members, pretty)| {
-            let object: serde_json::Value = members.into_iter().collect();
-            if pretty { format!("{object:#}") } else { object.to_string() }
-        },
+    (
+        proptest::collection::vec(("[\"{\\\\a]{0,3}", value), 0..4),
+        any::<bool>(),
     )
+        .prop_map(|(members, pretty)| {
+            let object: serde_json::Value = members.into_iter().collect();
+            if pretty {
+                format!("{object:#}")
+            } else {
+                object.to_string()
+            }
+        })
 }
 
 proptest! {

@@ -48,6 +48,7 @@ fn errors_name_the_offending_byte_and_what_is_wrong_with_it() {
     refused("1.", 2, InvalidNumber);
     refused("1e+", 3, InvalidNumber);
     refused("1 2", 2, TrailingData);
+    refused(&format!("{}{{}}", "[".repeat(127)), 127, TooDeep);
     refused(&"[".repeat(128), 127, TooDeep);
     assert_eq!(
         check(&format!("{}{}", "[".repeat(127), "]".repeat(127))),

@@ -23,7 +23,7 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::access::Access;
+use crate::{access::Access, chain::chain};
 
 /// What a watch tells the dispatch loop.
 #[derive(Debug)]
@@ -97,9 +97,8 @@ enum Arrival {
     Chunk(Option<Result<Bytes, kube::Error>>),
 }
 
-/// While a list is under way, its count is reported each time it has grown by
-/// this many objects.
-const PROGRESS_STEP: u64 = 1_000;
+/// While a list is under way, its count is reported this often.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 /// One machine with what it needs to act.
 pub struct Driver {
@@ -145,7 +144,7 @@ impl Driver {
         F: FnMut(Report) -> R,
         R: Future<Output = bool>,
     {
-        let mut counted = 0;
+        let mut told_at = self.clock.now();
         self.step(Input::Start);
         loop {
             for told in self.act() {
@@ -153,15 +152,14 @@ impl Driver {
                     return;
                 }
             }
-            match self.machine.state() {
-                WatchState::Listing { received } if *received >= counted + PROGRESS_STEP => {
-                    counted = *received;
-                    if !report(Report::State(self.machine.state().clone())).await {
-                        return;
-                    }
+            let now = self.clock.now();
+            if !matches!(self.machine.state(), WatchState::Listing { .. }) {
+                told_at = now;
+            } else if now - told_at >= PROGRESS {
+                told_at = now;
+                if !report(Report::State(self.machine.state().clone())).await {
+                    return;
                 }
-                WatchState::Listing { .. } => {}
-                _ => counted = 0,
             }
             if !self.machine.needs_list_permit() {
                 self.permit = None;
@@ -278,7 +276,7 @@ impl Driver {
             }
             Arrival::Chunk(Some(Err(error))) => self.failed(TransportError {
                 kind: TransportErrorKind::Reset,
-                text: sources(&error),
+                text: chain(&error),
             }),
             Arrival::Chunk(None) => {
                 self.flight = Flight::Idle;
@@ -333,23 +331,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// The error with its sources, on one line: hyper's own text says nothing.
-fn sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let more = inner.to_string();
-        if !text.contains(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = inner.source();
-    }
-    text
-}
-
 fn transport_error(error: &kube::Error) -> TransportError {
-    let text = sources(error);
+    let text = chain(error);
     let kind = match error {
         kube::Error::Auth(_) => TransportErrorKind::Auth,
         kube::Error::RustlsTls(_) => TransportErrorKind::Tls,

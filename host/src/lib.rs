@@ -8,6 +8,7 @@
 //! [`output::Sink`].
 
 pub mod access;
+mod chain;
 pub mod cli;
 pub mod config;
 mod diff;

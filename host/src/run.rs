@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     access::Access,
+    chain::chain,
     config::{self, OverrideError, PluginConfig},
     diff,
     driver::{CONCURRENT_LISTS, Clock, Driver, Report},
@@ -332,8 +333,7 @@ impl Watches {
                     _ => plan.name.clone(),
                 };
                 let machine = Machine::new(config);
-                let driver =
-                    Driver::new(&name, access.clone(), machine, Arc::clone(&lists), clock);
+                let driver = Driver::new(&name, access.clone(), machine, Arc::clone(&lists), clock);
                 states.insert((store, i), (name, WatchState::Discovering));
                 let events = events.clone();
                 tasks.spawn(driver.run(move |report| {
@@ -602,17 +602,4 @@ async fn sleep_until(wake: Option<tokio::time::Instant>) {
         Some(wake) => tokio::time::sleep_until(wake).await,
         None => std::future::pending().await,
     }
-}
-
-/// An error and its sources, on one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        source = inner.source();
-    }
-    text
 }

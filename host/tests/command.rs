@@ -21,8 +21,14 @@ fn root() -> PathBuf {
 }
 
 fn guest(name: &str) -> PathBuf {
-    let path = root().join("target/guests/wasm32-wasip2/release").join(format!("{name}.wasm"));
-    assert!(path.is_file(), "{} is missing: run `make guests`", path.display());
+    let path = root()
+        .join("target/guests/wasm32-wasip2/release")
+        .join(format!("{name}.wasm"));
+    assert!(
+        path.is_file(),
+        "{} is missing: run `make guests`",
+        path.display()
+    );
     path
 }
 
@@ -37,7 +43,11 @@ fn host() -> Command {
 }
 
 fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } = command.output().unwrap();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
     (
         status.code(),
         String::from_utf8(stdout).unwrap(),
@@ -47,7 +57,9 @@ fn run(command: &mut Command) -> (Option<i32>, String, String) {
 
 /// The last line on standard error: what the user is told.
 fn told(stderr: &str) -> &str {
-    stderr.rsplit_once("error: ").map_or(stderr, |(_, told)| told.trim_end())
+    stderr
+        .rsplit_once("\nerror: ")
+        .map_or(stderr, |(_, told)| told.trim_end())
 }
 
 fn write(dir: &TempDir, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
@@ -70,18 +82,30 @@ metadata: {name: two, namespace: shop}
 fn o3_once_renders_to_standard_output_and_exits_0() {
     let dir = tempfile::tempdir().unwrap();
     let maps = write(&dir, "maps.yaml", MAPS);
-    let (code, stdout, stderr) =
-        run(host().args(["--once", "--plugin"]).arg(guest("hello_plugin")).arg("--manifests").arg(maps));
+    let (code, stdout, stderr) = run(host()
+        .args(["--once", "--plugin"])
+        .arg(guest("hello_plugin"))
+        .arg("--manifests")
+        .arg(maps));
     assert_eq!(code, Some(0), "{stderr}");
     assert_eq!(stdout, "2 ConfigMaps\nshop/one\nshop/two\n");
     assert!(stderr.contains("synced"), "{stderr}");
-    assert!(!stderr.contains('\x1b'), "no colours off a terminal: {stderr:?}");
+    assert!(
+        !stderr.contains('\x1b'),
+        "no colours off a terminal: {stderr:?}"
+    );
 }
 
 #[test]
 fn k1_a_configuration_names_the_plugin_narrows_its_watch_and_places_its_output() {
     let dir = tempfile::tempdir().unwrap();
-    write(&dir, "maps.yaml", format!("{MAPS}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x, namespace: other}}\n"));
+    write(
+        &dir,
+        "maps.yaml",
+        format!(
+            "{MAPS}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x, namespace: other}}\n"
+        ),
+    );
     let config = write(
         &dir,
         "config.yaml",
@@ -107,8 +131,16 @@ fn bad_input_is_one_sentence_with_its_exit_code_and_nothing_is_written() {
     let out = dir.path().join("out");
     let text = write(&dir, "text.wasm", "not wasm");
     let core = write(&dir, "core.wasm", b"\0asm\x01\0\0\0");
-    let broken = write(&dir, "broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [\n");
-    let config = write(&dir, "config.yaml", "plugins:\n  a:\n    fil: x\n    allow: 3\nplugin: x\n");
+    let broken = write(
+        &dir,
+        "broken.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [\n",
+    );
+    let config = write(
+        &dir,
+        "config.yaml",
+        "plugins:\n  a:\n    fil: x\n    allow: 3\nplugin: x\n",
+    );
     let paths = write(
         &dir,
         "paths.yaml",
@@ -125,25 +157,76 @@ fn bad_input_is_one_sentence_with_its_exit_code_and_nothing_is_written() {
     let p = Path::new;
     let cases: Vec<(Args<'_>, i32, &[&str])> = vec![
         (vec![], 2, &["nothing to run", "--plugin FILE"]),
-        (vec![p("--plugin"), p("none.wasm"), p("--manifests"), &maps], 2, &["none.wasm", "No such file"]),
-        (vec![p("--plugin"), &text, p("--manifests"), &maps], 2, &["no WebAssembly component", "not wasm"]),
-        (vec![p("--plugin"), &core, p("--manifests"), &maps], 2, &["core WebAssembly module", "wasm32-wasip2"]),
-        (vec![p("--config"), &config, p("--manifests"), &maps], 2, &["3 mistakes", "plugins.a.fil", "plugins.a.allow", "plugin: unknown field"]),
+        (
+            vec![p("--plugin"), p("none.wasm"), p("--manifests"), &maps],
+            2,
+            &["none.wasm", "No such file"],
+        ),
+        (
+            vec![p("--plugin"), &text, p("--manifests"), &maps],
+            2,
+            &["no WebAssembly component", "not wasm"],
+        ),
+        (
+            vec![p("--plugin"), &core, p("--manifests"), &maps],
+            2,
+            &["core WebAssembly module", "wasm32-wasip2"],
+        ),
+        (
+            vec![p("--config"), &config, p("--manifests"), &maps],
+            2,
+            &[
+                "3 mistakes",
+                "plugins.a.fil",
+                "plugins.a.allow",
+                "plugin: unknown field",
+            ],
+        ),
         (
             vec![p("--config"), &paths, p("--manifests"), &maps],
             2,
             &["index-by[0]", "index-by[1]", "label-selector"],
         ),
-        (vec![p("--plugin"), &hello, p("--manifests"), &broken], 2, &["broken.yaml", ":4"]),
-        (vec![p("--plugin"), &hello, p("--manifests"), p("nowhere")], 2, &["nowhere"]),
-        (vec![p("--plugin"), &hello, p("--manifests"), &maps, p("--output"), &file], 2, &["cannot write output directory"]),
+        (
+            vec![p("--plugin"), &hello, p("--manifests"), &broken],
+            2,
+            &["broken.yaml", ":4"],
+        ),
+        (
+            vec![p("--plugin"), &hello, p("--manifests"), p("nowhere")],
+            2,
+            &["nowhere"],
+        ),
+        (
+            vec![
+                p("--plugin"),
+                &hello,
+                p("--manifests"),
+                &maps,
+                p("--output"),
+                &file,
+            ],
+            2,
+            &["cannot write output directory"],
+        ),
         (
             vec![p("--plugin"), &haproxy, p("--manifests"), &maps],
             2,
-            &["watch \"secrets\" reads secrets in all namespaces", "--allow secrets"],
+            &[
+                "watch \"secrets\" reads secrets in all namespaces",
+                "--allow secrets",
+            ],
         ),
-        (vec![p("--plugin"), &hello, p("--kubeconfig"), p("none.yaml")], 2, &["none.yaml"]),
-        (vec![p("--plugin"), &hello], 3, &["no cluster is configured", "--manifests"]),
+        (
+            vec![p("--plugin"), &hello, p("--kubeconfig"), p("none.yaml")],
+            2,
+            &["none.yaml"],
+        ),
+        (
+            vec![p("--plugin"), &hello],
+            3,
+            &["no cluster is configured", "--manifests"],
+        ),
     ];
     for (args, expected, parts) in cases {
         let mut command = host();
@@ -155,9 +238,14 @@ fn bad_input_is_one_sentence_with_its_exit_code_and_nothing_is_written() {
         assert_eq!(code, Some(expected), "{args:?}: {stderr}");
         assert_eq!(stdout, "", "{args:?}");
         for part in parts {
-            assert!(told(&stderr).contains(part), "{args:?}: {part:?} is not in: {stderr}");
+            assert!(
+                told(&stderr).contains(part),
+                "{args:?}: {part:?} is not in: {stderr}"
+            );
         }
-        let written = fs::read_dir(&out).map(|entries| entries.count()).unwrap_or(0);
+        let written = fs::read_dir(&out)
+            .map(|entries| entries.count())
+            .unwrap_or(0);
         assert_eq!(written, 0, "{args:?}");
     }
 }
@@ -166,7 +254,11 @@ fn bad_input_is_one_sentence_with_its_exit_code_and_nothing_is_written() {
 fn o3_an_unreachable_cluster_is_exit_code_3() {
     let dir = tempfile::tempdir().unwrap();
     // A port that was free a moment ago.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let kubeconfig = write(
         &dir,
         "kc.yaml",
@@ -180,14 +272,25 @@ fn o3_an_unreachable_cluster_is_exit_code_3() {
         .arg("--kubeconfig")
         .arg(kubeconfig));
     assert_eq!(code, Some(3), "{stderr}");
-    assert!(told(&stderr).contains(&format!("127.0.0.1:{port}/ cannot be reached")), "{stderr}");
+    assert!(
+        told(&stderr).contains(&format!("127.0.0.1:{port}/ cannot be reached")),
+        "{stderr}"
+    );
 }
 
 #[test]
 fn help_teaches() {
     let (code, stdout, _) = run(host().arg("--help"));
     assert_eq!(code, Some(0));
-    for part in ["--plugin", "--manifests", "--once", "--allow", "Examples:", "Exit codes:", "cluster"] {
+    for part in [
+        "--plugin",
+        "--manifests",
+        "--once",
+        "--allow",
+        "Examples:",
+        "Exit codes:",
+        "cluster",
+    ] {
         assert!(stdout.contains(part), "{part} is not in:\n{stdout}");
     }
 }
@@ -199,7 +302,13 @@ impl Running {
     /// Asks it to stop and answers its exit code.
     fn terminate(&mut self) -> Option<i32> {
         let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         let began = Instant::now();
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
@@ -233,7 +342,10 @@ fn eventually<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
 
 fn kubectl(kubeconfig: &Path, home: &Path) -> Command {
     let mut command = Command::new("kubectl");
-    command.env("HOME", home).arg("--kubeconfig").arg(kubeconfig);
+    command
+        .env("HOME", home)
+        .arg("--kubeconfig")
+        .arg(kubeconfig);
     command
 }
 
@@ -253,7 +365,12 @@ fn k2_k4_the_host_follows_what_kubectl_does_to_a_served_cluster() {
         .unwrap();
     let mut said = BufReader::new(cluster.stdout.take().unwrap()).lines();
     let mut cluster = Running(cluster);
-    assert!(said.next().unwrap().unwrap().starts_with("serving http://127.0.0.1:"));
+    assert!(
+        said.next()
+            .unwrap()
+            .unwrap()
+            .starts_with("serving http://127.0.0.1:")
+    );
 
     let out = dir.path().join("out");
     let mut running = Running(
@@ -270,7 +387,9 @@ fn k2_k4_the_host_follows_what_kubectl_does_to_a_served_cluster() {
     );
     let rendered = |text: &str| {
         eventually(text, || {
-            fs::read_to_string(out.join("configmaps.txt")).ok().filter(|found| found == text)
+            fs::read_to_string(out.join("configmaps.txt"))
+                .ok()
+                .filter(|found| found == text)
         });
     };
     rendered("2 ConfigMaps\nshop/one\nshop/two\n");
@@ -310,7 +429,9 @@ fn k3_edits_to_manifests_are_changes() {
     );
     let rendered = |text: &str| {
         eventually(text, || {
-            fs::read_to_string(out.join("configmaps.txt")).ok().filter(|found| found == text)
+            fs::read_to_string(out.join("configmaps.txt"))
+                .ok()
+                .filter(|found| found == text)
         });
     };
     rendered("2 ConfigMaps\nshop/one\nshop/two\n");

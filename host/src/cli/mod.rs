@@ -17,9 +17,10 @@ use tracing::info;
 use self::args::{Args, Command, LogFormat, RunArgs};
 use crate::{
     access::{self, Access, AccessError, AccessOptions},
+    chain::chain,
     config::{self, Config, ConfigError, PluginConfig},
     plugin::{Limits, LoadError, Runtime, RuntimeError, RuntimeOptions},
-    run::{self, PluginRun, RunError, RunOptions, chain},
+    run::{self, PluginRun, RunError, RunOptions},
 };
 
 /// Exit codes (contract O3).
@@ -109,7 +110,13 @@ struct Unreachable {
 
 fn init_logs(args: &Args) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_new(&args.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    // kube logs each failed request as an error; the watch machine says the same
+    // once, with what follows from it.
+    let directives = match args.log.contains("kube") {
+        true => args.log.clone(),
+        false => format!("{},kube_client=off", args.log),
+    };
+    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)

@@ -146,8 +146,15 @@ enum Sync {
 }
 
 enum Delivery {
-    Collection { changes: Arc<ChangeSet>, debounce: Debounce, sync: Sync },
-    Single { event: Option<ResourceEvent>, synced: bool },
+    Collection {
+        changes: Arc<ChangeSet>,
+        debounce: Debounce,
+        sync: Sync,
+    },
+    Single {
+        event: Option<ResourceEvent>,
+        synced: bool,
+    },
 }
 
 struct Subscription {
@@ -221,7 +228,10 @@ impl Engine {
             let entry = &mut self.stores[store];
             entry.subscribers.push((plugin, watch));
             let delivery = if plan.object_name.is_some() {
-                Delivery::Single { event: None, synced: false }
+                Delivery::Single {
+                    event: None,
+                    synced: false,
+                }
             } else {
                 Delivery::Collection {
                     changes: Arc::new(ChangeSet::nothing_delivered()),
@@ -252,7 +262,11 @@ impl Engine {
     }
 
     fn store_for(&mut self, plan: &Arc<WatchPlan>, own_namespace: &str) -> usize {
-        if let Some(shared) = self.stores.iter().position(|entry| entry.plan.same_watch(plan)) {
+        if let Some(shared) = self
+            .stores
+            .iter()
+            .position(|entry| entry.plan.same_watch(plan))
+        {
             return shared;
         }
         let source = |namespace: Option<&str>| Source {
@@ -320,7 +334,9 @@ impl Engine {
     /// Whether every required watch of the plugin holds everything (contract C6).
     #[must_use]
     pub fn is_synced(&self, plugin: PluginId) -> bool {
-        self.plugins.get(plugin.0).is_some_and(|entry| self.all_synced(entry))
+        self.plugins
+            .get(plugin.0)
+            .is_some_and(|entry| self.all_synced(entry))
     }
 
     /// Whether the plugin has been told of every required watch and nothing runs:
@@ -350,8 +366,14 @@ impl Engine {
 
     /// Takes in what the watch of a store's `source`-th source reports.
     pub fn watch(&mut self, now: Time, store: StoreId, source: usize, output: WatchOutput) {
-        let Some(entry) = self.stores.get_mut(store.0) else { return };
-        let Some(scope) = entry.sources.get(source).map(|source| source.namespace.clone()) else {
+        let Some(entry) = self.stores.get_mut(store.0) else {
+            return;
+        };
+        let Some(scope) = entry
+            .sources
+            .get(source)
+            .map(|source| source.namespace.clone())
+        else {
             return;
         };
         let scope = scope.as_deref();
@@ -363,9 +385,10 @@ impl Engine {
                 entry.store.apply(object, &mut deltas);
             }
             WatchOutput::PageEnd => {
-                let wanted = entry.subscribers.iter().any(|&(plugin, watch)| {
-                    self.plugins[plugin].subscriptions[watch].during_sync
-                });
+                let wanted = entry
+                    .subscribers
+                    .iter()
+                    .any(|&(plugin, watch)| self.plugins[plugin].subscriptions[watch].during_sync);
                 if wanted && !entry.synced() {
                     entry.store.publish_partial(scope, &mut deltas);
                 }
@@ -414,7 +437,9 @@ impl Engine {
         let mut calls = Vec::new();
         for plugin in 0..self.plugins.len() {
             while self.plugins[plugin].running.is_none() && self.plugins[plugin].not_before <= now {
-                let Some(watch) = self.next_watch(plugin, now) else { break };
+                let Some(watch) = self.next_watch(plugin, now) else {
+                    break;
+                };
                 // A subscription whose changes cancel each other out gives no call.
                 if let Some(call) = self.start(plugin, watch, now) {
                     calls.push(call);
@@ -451,12 +476,19 @@ impl Engine {
                 taken_event = Some(event.clone());
                 Callback::Resource { watch, event }
             }
-            Delivery::Collection { changes, debounce, sync } => {
+            Delivery::Collection {
+                changes,
+                debounce,
+                sync,
+            } => {
                 std::mem::swap(changes, &mut taken);
                 if *sync == Sync::Due {
                     *sync = Sync::Done;
                     debounce.started(now);
-                    Callback::SyncComplete { watch, initial_count: snapshot.len() }
+                    Callback::SyncComplete {
+                        watch,
+                        initial_count: snapshot.len(),
+                    }
                 } else {
                     let stats = taken.stats(&snapshot);
                     if stats.is_empty() {
@@ -464,16 +496,28 @@ impl Engine {
                         return None;
                     }
                     debounce.started(now);
-                    Callback::Change { watch, stats, is_initial_sync: !is_synced }
+                    Callback::Change {
+                        watch,
+                        stats,
+                        is_initial_sync: !is_synced,
+                    }
                 }
             }
         };
         let was_sync = matches!(callback, Callback::SyncComplete { .. });
         let told = (!was_sync).then(|| Arc::clone(&taken));
         let view = self.view(plugin, watch, told);
-        self.plugins[plugin].running =
-            Some(Running { watch, taken, event: taken_event, was_sync });
-        Some(Call { plugin: PluginId(plugin), callback, view: Arc::new(view) })
+        self.plugins[plugin].running = Some(Running {
+            watch,
+            taken,
+            event: taken_event,
+            was_sync,
+        });
+        Some(Call {
+            plugin: PluginId(plugin),
+            callback,
+            view: Arc::new(view),
+        })
     }
 
     fn view(&self, plugin: usize, watch: usize, told: Option<Arc<ChangeSet>>) -> View {
@@ -491,7 +535,11 @@ impl Engine {
                         (*sync == Sync::Done).then(|| Arc::clone(changes))
                     };
                     let snapshot = self.stores[subscription.store].store.snapshot();
-                    Some(StoreView::new(Arc::clone(&subscription.name), snapshot, changes))
+                    Some(StoreView::new(
+                        Arc::clone(&subscription.name),
+                        snapshot,
+                        changes,
+                    ))
                 }
             })
             .collect();
@@ -500,8 +548,12 @@ impl Engine {
 
     /// Takes in how the plugin's running callback ended.
     pub fn finished(&mut self, now: Time, plugin: PluginId, outcome: Outcome) {
-        let Some(entry) = self.plugins.get_mut(plugin.0) else { return };
-        let Some(running) = entry.running.take() else { return };
+        let Some(entry) = self.plugins.get_mut(plugin.0) else {
+            return;
+        };
+        let Some(running) = entry.running.take() else {
+            return;
+        };
         let subscription = &mut entry.subscriptions[running.watch];
         match outcome {
             Outcome::Ok => {
@@ -538,7 +590,9 @@ impl Engine {
 
     /// Makes what is pending for a plugin due at once (contract C5).
     pub fn force_sync(&mut self, now: Time, plugin: PluginId) {
-        let Some(entry) = self.plugins.get_mut(plugin.0) else { return };
+        let Some(entry) = self.plugins.get_mut(plugin.0) else {
+            return;
+        };
         for subscription in &mut entry.subscriptions {
             if let Delivery::Collection { debounce, .. } = &mut subscription.delivery {
                 debounce.force(now);
@@ -575,8 +629,13 @@ enum Rank {
 impl Subscription {
     fn due(&self) -> Option<(Rank, Time)> {
         let (rank, due) = match &self.delivery {
-            Delivery::Collection { sync: Sync::Due, .. } => (Rank::Sync, Time::ZERO),
-            Delivery::Collection { sync: Sync::Waiting, .. } if !self.during_sync => return None,
+            Delivery::Collection {
+                sync: Sync::Due, ..
+            } => (Rank::Sync, Time::ZERO),
+            Delivery::Collection {
+                sync: Sync::Waiting,
+                ..
+            } if !self.during_sync => return None,
             Delivery::Collection { debounce, .. } => (Rank::Change, debounce.due()?),
             Delivery::Single { event, .. } => {
                 event.as_ref()?;
@@ -619,11 +678,16 @@ impl Subscription {
 
     fn changed(&mut self, now: Time, deltas: &[Delta]) {
         match &mut self.delivery {
-            Delivery::Collection { changes, debounce, .. } => {
+            Delivery::Collection {
+                changes, debounce, ..
+            } => {
                 Arc::make_mut(changes).record(deltas);
                 debounce.changed(now);
             }
-            Delivery::Single { event, synced: true } => {
+            Delivery::Single {
+                event,
+                synced: true,
+            } => {
                 if let Some(delta) = deltas.last() {
                     *event = match (delta.current(), delta.previous()) {
                         (Some(object), _) => Some(ResourceEvent::Applied(Arc::clone(object))),
@@ -644,8 +708,11 @@ impl Subscription {
                 *changes = Arc::new(ChangeSet::nothing_delivered());
                 *sync = Sync::Due;
             }
-            Delivery::Collection { changes, debounce, .. } => {
-                let older = Arc::try_unwrap(running.taken).unwrap_or_else(|shared| (*shared).clone());
+            Delivery::Collection {
+                changes, debounce, ..
+            } => {
+                let older =
+                    Arc::try_unwrap(running.taken).unwrap_or_else(|shared| (*shared).clone());
                 Arc::make_mut(changes).merge_older(older);
                 debounce.changed(now);
             }
@@ -663,3 +730,6 @@ fn backoff(failures: u32) -> Duration {
         .saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1).min(16)))
         .min(BACKOFF_MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,25 +4,25 @@
 #![forbid(unsafe_code)]
 
 pub mod changes;
-pub mod watch;
-pub mod view;
-pub mod spec;
-pub mod select;
-pub mod path;
-pub mod engine;
-pub mod decode;
 pub mod debounce;
+pub mod decode;
+pub mod engine;
 pub mod frame;
 pub mod index;
 mod json;
 pub mod key;
 pub mod object;
 mod ordered;
+pub mod path;
+pub mod select;
 pub mod selector;
 pub mod snapshot;
+pub mod spec;
 pub mod store;
 mod time;
+pub mod view;
 mod walk;
+pub mod watch;
 
 pub use object::{Body, Identity, Object};
 pub use time::Time;

@@ -33,7 +33,9 @@ impl Identity {
     /// The namespace; empty for cluster-scoped objects.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.0.split_once('\0').map_or("", |(namespace, _)| namespace)
+        self.0
+            .split_once('\0')
+            .map_or("", |(namespace, _)| namespace)
     }
 
     /// The name.

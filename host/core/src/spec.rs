@@ -45,7 +45,10 @@ pub enum ScopeSpec {
 
 /// One watch as it was asked for: see `record watch` in the WIT for each field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the WIT documents each field under the same name")]
+#[allow(
+    missing_docs,
+    reason = "the WIT documents each field under the same name"
+)]
 pub struct WatchSpec {
     pub name: String,
     pub api_version: String,
@@ -117,7 +120,10 @@ impl WatchSpec {
     /// # Errors
     /// Everything that is wrong with it, at once, each with its place.
     pub fn plan(&self) -> Result<WatchPlan, Vec<SpecError>> {
-        let mut errors = Errors { watch: &self.name, found: Vec::new() };
+        let mut errors = Errors {
+            watch: &self.name,
+            found: Vec::new(),
+        };
         errors.check_name("name", &self.name, "a watch's name", |c| {
             c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
         });
@@ -133,17 +139,22 @@ impl WatchSpec {
                 errors.add("scope", "a watch of one object names exactly one namespace");
             }
         }
-        let label_selector = self.label_selector.as_deref().filter(|s| !s.trim().is_empty()).and_then(|text| {
-            match LabelSelector::parse(text) {
+        let label_selector = self
+            .label_selector
+            .as_deref()
+            .filter(|s| !s.trim().is_empty())
+            .and_then(|text| match LabelSelector::parse(text) {
                 Ok(selector) => Some(selector.to_string()),
                 Err(error) => errors.none("label-selector", &error),
-            }
-        });
+            });
         let (server_fields, host_fields) = self.fields(&mut errors);
         let missing_key = self.extra_options(&mut errors);
         let default_index = ["metadata.namespace".to_owned(), "metadata.name".to_owned()];
-        let primary =
-            if self.index_by.is_empty() { &default_index[..] } else { self.index_by.as_slice() };
+        let primary = if self.index_by.is_empty() {
+            &default_index[..]
+        } else {
+            self.index_by.as_slice()
+        };
         let mut index_paths = vec![errors.index("index-by", primary, missing_key)];
         let mut index_specs = vec![index_spec("", &index_paths[0])];
         for (i, (name, paths)) in self.indexes.iter().enumerate() {
@@ -202,8 +213,15 @@ impl WatchSpec {
         };
         let dns = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
         if self.api_version.is_empty() {
-            errors.add("api-version", "is empty: write `v1`, or `group/version` such as `networking.k8s.io/v1`");
-        } else if version.is_empty() || !version.chars().all(dns) || !group.chars().all(dns) || version.contains('.') {
+            errors.add(
+                "api-version",
+                "is empty: write `v1`, or `group/version` such as `networking.k8s.io/v1`",
+            );
+        } else if version.is_empty()
+            || !version.chars().all(dns)
+            || !group.chars().all(dns)
+            || version.contains('.')
+        {
             errors.add(
                 "api-version",
                 format!(
@@ -213,7 +231,10 @@ impl WatchSpec {
             );
         }
         if self.resources.is_empty() {
-            errors.add("resources", "is empty: write the plural, such as `ingresses`");
+            errors.add(
+                "resources",
+                "is empty: write the plural, such as `ingresses`",
+            );
         } else if !self.resources.chars().all(dns) {
             errors.add(
                 "resources",
@@ -231,12 +252,20 @@ impl WatchSpec {
     }
 
     fn check_scope(&self, errors: &mut Errors<'_>) {
-        let ScopeSpec::Namespaces(namespaces) = &self.scope else { return };
+        let ScopeSpec::Namespaces(namespaces) = &self.scope else {
+            return;
+        };
         if namespaces.is_empty() {
-            errors.add("scope", "the list of namespaces is empty: it would watch nothing");
+            errors.add(
+                "scope",
+                "the list of namespaces is empty: it would watch nothing",
+            );
         }
         if namespaces.len() > MAX_WATCHES {
-            errors.add("scope", format!("more than {MAX_WATCHES} namespaces: watch all and filter"));
+            errors.add(
+                "scope",
+                format!("more than {MAX_WATCHES} namespaces: watch all and filter"),
+            );
         }
         for (i, namespace) in namespaces.iter().enumerate() {
             let place = format!("scope.namespaces[{i}]");
@@ -250,7 +279,11 @@ impl WatchSpec {
     }
 
     fn fields(&self, errors: &mut Errors<'_>) -> (Option<String>, Vec<FieldRequirement>) {
-        let Some(text) = self.field_selector.as_deref().filter(|s| !s.trim().is_empty()) else {
+        let Some(text) = self
+            .field_selector
+            .as_deref()
+            .filter(|s| !s.trim().is_empty())
+        else {
             return (None, Vec::new());
         };
         let selector = match FieldSelector::parse(text) {
@@ -272,7 +305,10 @@ impl WatchSpec {
                 Err(error) => errors.add("field-selector", error.to_string()),
             }
         }
-        ((!server.is_empty()).then(|| server.to_string()), requirements)
+        (
+            (!server.is_empty()).then(|| server.to_string()),
+            requirements,
+        )
     }
 
     fn extra_options(&self, errors: &mut Errors<'_>) -> MissingKey {
@@ -322,7 +358,16 @@ impl WatchPlan {
             kind: String::new(),
             ignore: self.ignore.clone(),
             keep: self.keep.clone(),
-            indexes: self.index_paths.clone(),
+            indexes: self
+                .index_paths
+                .iter()
+                .zip(&self.index_specs)
+                .map(|(paths, spec)| match spec.identity {
+                    // Answered from the object set: no keys are kept.
+                    true => IndexPaths::default(),
+                    false => paths.clone(),
+                })
+                .collect(),
             select: self.host_fields.clone(),
         }
     }
@@ -341,7 +386,10 @@ pub fn plan_all(specs: &[WatchSpec]) -> Result<Vec<WatchPlan>, SpecErrors> {
     if specs.len() > MAX_WATCHES {
         return Err(SpecErrors(vec![SpecError {
             place: "describe".to_owned(),
-            message: format!("{} watches: a plugin may declare {MAX_WATCHES}", specs.len()),
+            message: format!(
+                "{} watches: a plugin may declare {MAX_WATCHES}",
+                specs.len()
+            ),
         }]));
     }
     for (i, spec) in specs.iter().enumerate() {
@@ -356,7 +404,11 @@ pub fn plan_all(specs: &[WatchSpec]) -> Result<Vec<WatchPlan>, SpecErrors> {
             Err(found) => errors.extend(found),
         }
     }
-    if errors.is_empty() { Ok(plans) } else { Err(SpecErrors(errors)) }
+    if errors.is_empty() {
+        Ok(plans)
+    } else {
+        Err(SpecErrors(errors))
+    }
 }
 
 /// All errors of a set of watches, a line each.
@@ -422,10 +474,22 @@ impl Errors<'_> {
 
     fn index(&mut self, field: &str, texts: &[String], missing_key: MissingKey) -> IndexPaths {
         if texts.len() > MAX_INDEX_PATHS {
-            self.add(field, format!("{} paths: an index has at most {MAX_INDEX_PATHS}", texts.len()));
-            return IndexPaths { paths: Vec::new(), missing_key };
+            self.add(
+                field,
+                format!(
+                    "{} paths: an index has at most {MAX_INDEX_PATHS}",
+                    texts.len()
+                ),
+            );
+            return IndexPaths {
+                paths: Vec::new(),
+                missing_key,
+            };
         }
-        IndexPaths { paths: self.paths(field, texts), missing_key }
+        IndexPaths {
+            paths: self.paths(field, texts),
+            missing_key,
+        }
     }
 }
 
@@ -434,7 +498,12 @@ const MAX_INDEX_PATHS: usize = 8;
 
 fn index_spec(name: &str, index: &IndexPaths) -> IndexSpec {
     let is = |i: usize, text: &str| {
-        Path::parse(text).is_ok_and(|p| index.paths.get(i).is_some_and(|q| q.segments() == p.segments()))
+        Path::parse(text).is_ok_and(|p| {
+            index
+                .paths
+                .get(i)
+                .is_some_and(|q| q.segments() == p.segments())
+        })
     };
     IndexSpec {
         name: name.to_owned(),
@@ -482,5 +551,9 @@ fn server_fields(api_version: &str, resources: &str) -> Vec<&'static str> {
         ("certificates.k8s.io/v1", "certificatesigningrequests") => &["spec.signerName"],
         _ => &[],
     };
-    ["metadata.name", "metadata.namespace"].iter().chain(more).copied().collect()
+    ["metadata.name", "metadata.namespace"]
+        .iter()
+        .chain(more)
+        .copied()
+        .collect()
 }

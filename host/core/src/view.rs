@@ -110,7 +110,11 @@ impl StoreView {
     /// reports none: everything in it is new to the plugin.
     #[must_use]
     pub fn new(name: Arc<str>, snapshot: Snapshot, changes: Option<Arc<ChangeSet>>) -> Self {
-        Self { name, snapshot, changes }
+        Self {
+            name,
+            snapshot,
+            changes,
+        }
     }
 
     /// The watch's name.
@@ -172,7 +176,9 @@ impl StoreView {
     pub fn get_object(&self, namespace: &str, name: &str) -> Option<Arc<str>> {
         // What is no identity is the identity of nothing.
         let identity = Identity::new(namespace, name).ok()?;
-        self.snapshot.get_object(&identity).map(|object| object.body().shared())
+        self.snapshot
+            .get_object(&identity)
+            .map(|object| object.body().shared())
     }
 
     /// All bodies.
@@ -224,8 +230,11 @@ impl StoreView {
             .iter()
             .map(|field| Path::parse(field).map_err(|e| ReadError::InvalidPath(e.to_string())))
             .collect::<Result<Vec<_>, _>>()?;
-        let objects =
-            if keys.is_empty() { self.snapshot.list() } else { self.snapshot.get(keys)? };
+        let objects = if keys.is_empty() {
+            self.snapshot.list()
+        } else {
+            self.snapshot.get(keys)?
+        };
         let cap = usize::try_from(limit).unwrap_or(usize::MAX);
         select::select(objects, &paths, cap).map_err(|error| match error {
             SelectError::TooLarge { .. } => ReadError::TooLarge(limit),

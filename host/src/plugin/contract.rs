@@ -4,10 +4,17 @@
 
 use wasmtime::{
     Engine,
-    component::{Component, types::ComponentItem},
+    component::{
+        Component, Resource,
+        types::{self, ComponentFunc, ComponentInstance, ComponentItem},
+    },
 };
 
-use super::imports::{PACKAGE, VERSION};
+use super::{
+    bindings::{exports::haptic::plugin::callbacks::Watch, types as wit},
+    guest::StoreHandle,
+    imports::{PACKAGE, VERSION},
+};
 
 /// Functions that the host offers, by interface of [`PACKAGE`]. A test holds
 /// this list against the WIT.
@@ -159,15 +166,7 @@ pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), Contra
             interfaces: unknown,
         });
     }
-    let callbacks = exports
-        .into_iter()
-        .find_map(|((interface, _), item)| match item.ty {
-            ComponentItem::ComponentInstance(instance) if interface == "callbacks" => {
-                Some(instance)
-            }
-            _ => None,
-        });
-    let Some(callbacks) = callbacks else {
+    let Some(callbacks) = callbacks(engine, &ty) else {
         return Err(ContractError::MissingExports {
             missing: vec!["callbacks".to_owned()],
         });
@@ -182,6 +181,39 @@ pub(super) fn check(engine: &Engine, component: &Component) -> Result<(), Contra
     } else {
         Err(ContractError::MissingExports { missing })
     }
+}
+
+fn callbacks(engine: &Engine, ty: &types::Component) -> Option<ComponentInstance> {
+    ty.exports(engine)
+        .find_map(|(name, item)| match (ours(name), item.ty) {
+            (Some(("callbacks", _)), ComponentItem::ComponentInstance(instance)) => Some(instance),
+            _ => None,
+        })
+}
+
+/// Compares the types of the callbacks with the generated ones. `ty` is the component's
+/// type with the host's resources in it: only then `store` is the host's store. wasmtime
+/// itself compares them too, but when the component's start code has run already.
+pub(super) fn check_types(engine: &Engine, ty: &types::Component) -> Result<(), ContractError> {
+    type Done = (Result<(), String>,);
+    type Store = Resource<StoreHandle>;
+    let cx = ty.instance_type();
+    let check = |name: &str, func: &ComponentFunc| match name {
+        "describe" => func.typecheck::<(&str,), (Result<Vec<Watch>, String>,)>(&cx),
+        "on-sync-complete" => func.typecheck::<(Store, u32), Done>(&cx),
+        "on-change" => func.typecheck::<(Store, wit::ChangeStats), Done>(&cx),
+        "on-resource-change" => func.typecheck::<(&str, &wit::ResourceEvent), Done>(&cx),
+        _ => Ok(()),
+    };
+    let exports = callbacks(engine, ty);
+    for (name, item) in exports.iter().flat_map(|instance| instance.exports(engine)) {
+        if let ComponentItem::ComponentFunc(func) = item.ty {
+            check(name, &func).map_err(|error| ContractError::Mistyped {
+                detail: format!("`callbacks.{name}`: {error:#}"),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::{
         types,
     },
     guest::{GuestState, LogLevel, LogLine, StoreHandle},
-    outputs::OutputName,
+    outputs::{OutputLimit, OutputName},
 };
 
 /// The package that this host serves, and the functions of each interface: the
@@ -237,7 +237,10 @@ fn write(cx: &mut Cx<'_>, name: &str, content: Vec<u8>) -> Result<(), OutputErro
     };
     call.outputs
         .write(name, content, limits)
-        .map_err(OutputError::TooLarge)
+        .map_err(|limit| match limit {
+            OutputLimit::Bytes(bytes) => OutputError::TooLarge(bytes),
+            OutputLimit::Count(_) => OutputError::Other(limit.to_string()),
+        })
 }
 
 fn log(

@@ -207,7 +207,7 @@ impl Instance {
         if let Some(limit) = outputs.take_exceeded() {
             return Err(CallError::Limit {
                 callback: name,
-                limit,
+                limit: limit.to_string(),
             });
         }
         Ok(Completed {
@@ -324,8 +324,17 @@ fn explain(
         reason.push_str(&panic);
         reason.push_str("; ");
     }
+    // The cause before the backtrace, which is long.
     let text = format!("{error:#}");
-    reason.push_str(text.trim_end());
+    let cause = error.root_cause().to_string();
+    match text.strip_suffix(&cause) {
+        Some(around) if !around.is_empty() => {
+            reason.push_str(&cause);
+            reason.push_str("; ");
+            reason.push_str(around.trim_end().trim_end_matches(':'));
+        }
+        _ => reason.push_str(text.trim_end()),
+    }
     if text.contains("borrow handles still remain") {
         reason.push_str(
             " (the store handle that a callback receives must be dropped before it returns)",

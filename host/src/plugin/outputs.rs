@@ -89,49 +89,51 @@ pub struct Pending {
     outputs: Outputs,
     bytes: u64,
     /// Set once a limit was hit: the callback fails even if the guest goes on.
-    exceeded: Option<String>,
+    exceeded: Option<OutputLimit>,
+}
+
+/// Which limit of a callback's outputs a write would exceed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OutputLimit {
+    /// [`Limits::output_bytes`].
+    #[error("it wrote more than {0} bytes of output in one callback (raise it with --output-limit)")]
+    Bytes(u64),
+    /// [`Limits::output_count`].
+    #[error("it wrote more than {0} outputs in one callback")]
+    Count(usize),
 }
 
 impl Pending {
     /// Takes one write; of an output that was written before, the new content.
     ///
     /// # Errors
-    /// [`Limits::output_bytes`] when a limit would be exceeded: the write is left
-    /// out, and [`Pending::take_exceeded`] says that the callback has failed.
+    /// [`OutputLimit`]: the write is left out, and the callback has failed, which
+    /// [`Pending::take_exceeded`] remembers.
     pub fn write(
         &mut self,
         name: OutputName,
         content: Vec<u8>,
         limits: &Limits,
-    ) -> Result<(), u64> {
+    ) -> Result<(), OutputLimit> {
         let size = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
         let replaced = self.outputs.get(&name).map_or(0, |old| size(old.len()));
         let bytes = (self.bytes - replaced).saturating_add(size(content.len()));
-        if bytes > limits.output_bytes {
-            self.exceeded.get_or_insert_with(|| {
-                format!(
-                    "it wrote more than {} bytes of output in one callback (raise it with --output-limit)",
-                    limits.output_bytes
-                )
-            });
-            return Err(limits.output_bytes);
-        }
-        if self.outputs.len() >= limits.output_count && !self.outputs.contains_key(&name) {
-            self.exceeded.get_or_insert_with(|| {
-                format!(
-                    "it wrote more than {} outputs in one callback",
-                    limits.output_count
-                )
-            });
-            return Err(limits.output_bytes);
-        }
-        self.bytes = bytes;
-        self.outputs.insert(name, content);
-        Ok(())
+        let count = self.outputs.len();
+        let limit = if bytes > limits.output_bytes {
+            OutputLimit::Bytes(limits.output_bytes)
+        } else if count >= limits.output_count && !self.outputs.contains_key(&name) {
+            OutputLimit::Count(limits.output_count)
+        } else {
+            self.bytes = bytes;
+            self.outputs.insert(name, content);
+            return Ok(());
+        };
+        self.exceeded.get_or_insert(limit);
+        Err(limit)
     }
 
-    /// The sentence about the first limit that was hit, once.
-    pub fn take_exceeded(&mut self) -> Option<String> {
+    /// The first limit that was hit, once.
+    pub fn take_exceeded(&mut self) -> Option<OutputLimit> {
         self.exceeded.take()
     }
 
@@ -190,11 +192,13 @@ mod tests {
         let name = |n: &str| OutputName::parse(n).unwrap();
         pending.write(name("a"), vec![0; 8], &limits).unwrap();
         pending.write(name("a"), vec![0; 10], &limits).unwrap();
-        assert_eq!(pending.write(name("b"), vec![0; 1], &limits), Err(10));
-        assert!(pending.take_exceeded().unwrap().contains("10 bytes"));
+        let bytes = OutputLimit::Bytes(10);
+        assert_eq!(pending.write(name("b"), vec![0; 1], &limits), Err(bytes));
+        assert_eq!(pending.take_exceeded(), Some(bytes));
         pending.write(name("b"), Vec::new(), &limits).unwrap();
-        assert_eq!(pending.write(name("c"), Vec::new(), &limits), Err(10));
-        assert!(pending.take_exceeded().unwrap().contains("2 outputs"));
+        let count = OutputLimit::Count(2);
+        assert_eq!(pending.write(name("c"), Vec::new(), &limits), Err(count));
+        assert_eq!(pending.take_exceeded(), Some(count));
         assert_eq!(pending.into_outputs().len(), 2);
     }
 }

@@ -96,12 +96,12 @@ pub enum LoadError {
         source: wasmtime::Error,
     },
     /// Another contract.
-    #[error("plugin {name} cannot run here: {source}")]
+    #[error("plugin {name} cannot run here: {mismatch}")]
     Contract {
         /// The plugin's name.
         name: String,
         /// What differs. Shown above, hence no `source()`.
-        source: Box<ContractError>,
+        mismatch: Box<ContractError>,
     },
 }
 
@@ -222,18 +222,22 @@ impl Runtime {
             })?;
         let contract = |error| LoadError::Contract {
             name: named(),
-            source: Box::new(error),
+            mismatch: Box::new(error),
         };
         contract::check(&self.engine, &component).map_err(contract)?;
+        let mistyped = |error: wasmtime::Error| ContractError::Mistyped {
+            detail: format!("{error:#}"),
+        };
         let pre = self
             .linker
             .instantiate_pre(&component)
             .and_then(WorldPre::new)
-            .map_err(|e| {
-                contract(ContractError::Mistyped {
-                    detail: format!("{e:#}"),
-                })
-            })?;
+            .map_err(|error| contract(mistyped(error)))?;
+        self.linker
+            .substituted_component_type(&component)
+            .map_err(mistyped)
+            .and_then(|ty| contract::check_types(&self.engine, &ty))
+            .map_err(contract)?;
         Ok(Plugin {
             name: named(),
             size: bytes.len(),

@@ -1,0 +1,709 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    Identity,
+    changes::ChangeKind,
+    decode::{Decoder, Projection, ProjectionSpec},
+    spec::WatchSpec,
+    watch::WatchOutput,
+};
+
+fn at(ms: u64) -> Time {
+    Time::from_origin(Duration::from_millis(ms))
+}
+
+fn object(name: &str, uid: u32, version: u32, text: u32) -> Object {
+    let json = format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"ns","uid":"u{uid}","resourceVersion":"{version}"}},"data":{text}}}"#
+    );
+    let projection = Projection::new(ProjectionSpec {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        ..ProjectionSpec::default()
+    });
+    Decoder::new(Arc::new(projection))
+        .decode(json.as_bytes())
+        .unwrap()
+        .object
+}
+
+fn identity(name: &str) -> Identity {
+    Identity::new("ns", name).unwrap()
+}
+
+fn spec(name: &str) -> WatchSpec {
+    WatchSpec {
+        name: name.to_owned(),
+        api_version: "v1".to_owned(),
+        resources: "configmaps".to_owned(),
+        required: true,
+        ..WatchSpec::default()
+    }
+}
+
+fn plans(specs: &[WatchSpec]) -> Vec<Arc<WatchPlan>> {
+    specs.iter().map(|s| Arc::new(s.plan().unwrap())).collect()
+}
+
+/// An engine with one plugin; the first source of its first store is fed.
+struct Bench {
+    engine: Engine,
+    plugin: PluginId,
+    store: StoreId,
+}
+
+impl Bench {
+    fn new(specs: &[WatchSpec]) -> Self {
+        let mut engine = Engine::new();
+        let plugin = engine.add_plugin("p", &plans(specs), "own");
+        Self {
+            engine,
+            plugin,
+            store: StoreId(0),
+        }
+    }
+
+    fn feed(&mut self, ms: u64, output: WatchOutput) {
+        self.engine.watch(at(ms), self.store, 0, output);
+    }
+
+    fn list(&mut self, ms: u64, objects: Vec<Object>) {
+        self.feed(ms, WatchOutput::ListBegin);
+        for object in objects {
+            self.feed(ms, WatchOutput::Listed(object));
+        }
+        self.feed(
+            ms,
+            WatchOutput::ListEnd {
+                resource_version: String::new(),
+            },
+        );
+    }
+
+    fn delete(&mut self, ms: u64, name: &str) {
+        self.feed(
+            ms,
+            WatchOutput::Deleted {
+                identity: identity(name),
+                object: None,
+            },
+        );
+    }
+
+    /// The one callback that is due, in words.
+    fn due(&mut self, ms: u64) -> Option<String> {
+        let mut calls = self.engine.poll(at(ms));
+        assert!(calls.len() <= 1, "{calls:?}");
+        calls.pop().map(|call| words(&call))
+    }
+
+    /// Runs what is due; it succeeds.
+    fn told(&mut self, ms: u64) -> Option<String> {
+        let due = self.due(ms);
+        if due.is_some() {
+            self.finish(ms, Outcome::Ok);
+        }
+        due
+    }
+
+    fn finish(&mut self, ms: u64, outcome: Outcome) {
+        self.engine.finished(at(ms), self.plugin, outcome);
+    }
+}
+
+fn words(call: &Call) -> String {
+    let mut text = match &call.callback {
+        Callback::SyncComplete {
+            watch,
+            initial_count,
+        } => format!("sync {watch} {initial_count}"),
+        Callback::Change {
+            watch,
+            stats,
+            is_initial_sync,
+        } => format!(
+            "change {watch} +{} ~{} -{}{}",
+            stats.created,
+            stats.modified,
+            stats.deleted,
+            if *is_initial_sync { " initial" } else { "" }
+        ),
+        Callback::Resource { watch, event } => match event {
+            ResourceEvent::Applied(object) => {
+                format!("applied {watch} {}", object.resource_version())
+            }
+            ResourceEvent::Deleted(object) => {
+                format!("deleted {watch} {}", object.resource_version())
+            }
+            ResourceEvent::Absent => format!("absent {watch}"),
+        },
+    };
+    if let Some(store) = call.view.store(call.callback.watch()) {
+        for change in store.changes() {
+            let sign = match change.kind {
+                ChangeKind::Created => '+',
+                ChangeKind::Modified => '~',
+                ChangeKind::Deleted => '-',
+            };
+            text.push_str(&format!(" {sign}{}", change.object.name()));
+        }
+    }
+    if !call.view.all_synced() {
+        text.push_str(" (not all synced)");
+    }
+    text
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+#[test]
+fn c1_sync_complete_comes_once_and_before_the_first_change() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.feed(0, WatchOutput::ListBegin);
+    bench.feed(0, WatchOutput::Listed(object("a", 1, 1, 1)));
+    bench.feed(0, WatchOutput::PageEnd);
+    assert_eq!(bench.told(0), None, "half a list is nothing");
+    bench.feed(1, WatchOutput::Listed(object("b", 1, 1, 1)));
+    bench.feed(
+        1,
+        WatchOutput::ListEnd {
+            resource_version: String::new(),
+        },
+    );
+    bench.feed(1, WatchOutput::Applied(object("c", 1, 2, 1)));
+    assert_eq!(bench.told(1), some("sync 0 3"), "C3: it saw c already");
+    assert_eq!(bench.told(10_000), None, "and once only");
+}
+
+#[test]
+fn c1_changes_during_sync_are_told_when_asked_for() {
+    let mut bench = Bench::new(&[WatchSpec {
+        on_change_during_sync: true,
+        ..spec("maps")
+    }]);
+    bench.feed(0, WatchOutput::ListBegin);
+    bench.feed(0, WatchOutput::Listed(object("a", 1, 1, 1)));
+    assert_eq!(bench.told(0), None);
+    bench.feed(0, WatchOutput::PageEnd);
+    assert_eq!(
+        bench.told(0),
+        some("change 0 +1 ~0 -0 initial +a (not all synced)")
+    );
+    bench.feed(1, WatchOutput::Listed(object("b", 1, 1, 1)));
+    bench.feed(
+        1,
+        WatchOutput::ListEnd {
+            resource_version: String::new(),
+        },
+    );
+    assert_eq!(bench.told(1), some("sync 0 2"));
+    assert_eq!(bench.told(10_000), None);
+}
+
+#[test]
+fn c2_the_first_change_is_told_at_once_and_then_one_call_an_interval() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![]);
+    assert_eq!(bench.told(0), some("sync 0 0"));
+    bench.feed(1_000, WatchOutput::Applied(object("a", 1, 1, 1)));
+    assert_eq!(bench.told(1_000), some("change 0 +1 ~0 -0 +a"));
+    for (ms, text) in [(1_100, 2), (1_300, 3), (1_499, 4)] {
+        bench.feed(ms, WatchOutput::Applied(object("a", 1, text, text)));
+        assert_eq!(bench.told(ms), None);
+    }
+    assert_eq!(
+        bench.engine.next_due(),
+        Some(at(1_500)),
+        "the timer is never reset"
+    );
+    assert_eq!(bench.told(1_500), some("change 0 +0 ~1 -0 ~a"));
+}
+
+#[test]
+fn c2_changes_during_a_call_are_in_the_next_one() {
+    let mut bench = Bench::new(&[WatchSpec {
+        debounce: Some(Duration::ZERO),
+        ..spec("maps")
+    }]);
+    bench.list(0, vec![object("a", 1, 1, 1)]);
+    assert_eq!(bench.told(0), some("sync 0 1"));
+    bench.feed(1, WatchOutput::Applied(object("a", 1, 2, 2)));
+    assert_eq!(bench.due(1), some("change 0 +0 ~1 -0 ~a"));
+    bench.delete(2, "a");
+    assert_eq!(
+        bench.due(2),
+        None,
+        "C4: callbacks of one plugin never overlap"
+    );
+    assert_eq!(bench.engine.next_due(), None);
+    bench.finish(3, Outcome::Ok);
+    assert_eq!(bench.told(3), some("change 0 +0 ~0 -1 -a"));
+}
+
+#[test]
+fn c3_changes_are_net() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(
+        0,
+        vec![
+            object("a", 1, 1, 1),
+            object("b", 1, 1, 1),
+            object("c", 1, 1, 1),
+        ],
+    );
+    bench.told(0);
+    // Within the interval that the sync has begun.
+    bench.feed(1, WatchOutput::Applied(object("a", 1, 2, 2)));
+    bench.feed(1, WatchOutput::Applied(object("a", 1, 3, 1)));
+    bench.feed(1, WatchOutput::Applied(object("new", 1, 4, 1)));
+    bench.feed(1, WatchOutput::Applied(object("new", 1, 5, 2)));
+    bench.feed(1, WatchOutput::Applied(object("brief", 1, 6, 1)));
+    bench.delete(1, "brief");
+    bench.delete(1, "b");
+    bench.feed(1, WatchOutput::Applied(object("b", 2, 7, 1)));
+    bench.delete(1, "c");
+    assert_eq!(bench.told(500), some("change 0 +2 ~0 -2 -b +b -c +new"));
+    // I8: a new version of the same content is no change.
+    bench.feed(2_000, WatchOutput::Applied(object("new", 1, 8, 2)));
+    assert_eq!(bench.told(9_000), None);
+    // What cancels itself out gives no call, and does not use up the leading edge.
+    bench.feed(10_000, WatchOutput::Applied(object("x", 1, 9, 1)));
+    bench.delete(10_000, "x");
+    assert_eq!(bench.told(10_000), None);
+    bench.feed(10_001, WatchOutput::Applied(object("y", 1, 10, 1)));
+    assert_eq!(bench.told(10_001), some("change 0 +1 ~0 -0 +y"));
+}
+
+#[test]
+fn c4_a_failed_callback_comes_again_with_backoff_and_merged_with_newer_changes() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![object("a", 1, 1, 1), object("b", 1, 1, 1)]);
+    bench.told(0);
+    bench.feed(1_000, WatchOutput::Applied(object("a", 1, 2, 2)));
+    assert_eq!(bench.due(1_000), some("change 0 +0 ~1 -0 ~a"));
+    bench.delete(1_001, "b");
+    bench.finish(1_002, Outcome::Failed);
+    assert_eq!(bench.due(2_001), None, "a second of backoff");
+    assert_eq!(bench.engine.next_due(), Some(at(2_002)));
+    assert_eq!(bench.due(2_002), some("change 0 +0 ~1 -1 ~a -b"));
+    bench.finish(2_002, Outcome::Failed);
+    assert_eq!(bench.engine.next_due(), Some(at(4_002)), "it doubles");
+    // Back to what the plugin knows: nothing is left to tell of it.
+    bench.feed(3_000, WatchOutput::Applied(object("a", 1, 3, 1)));
+    assert_eq!(bench.told(4_002), some("change 0 +0 ~0 -1 -b"));
+    assert_eq!(bench.engine.failures(bench.plugin), 0);
+}
+
+#[test]
+fn c4_a_failing_watch_does_not_hold_up_the_plugins_others() {
+    let other = WatchSpec {
+        resources: "secrets".to_owned(),
+        ..spec("secrets")
+    };
+    let mut bench = Bench::new(&[spec("maps"), other]);
+    bench.list(0, vec![]);
+    assert_eq!(bench.due(0), some("sync 0 0 (not all synced)"));
+    bench.finish(0, Outcome::Failed);
+    bench.store = StoreId(1);
+    bench.list(10, vec![]);
+    assert_eq!(bench.told(10), some("sync 1 0"));
+    assert_eq!(bench.told(1_000), some("sync 0 0"));
+}
+
+#[test]
+fn p2_after_a_trap_the_new_instance_is_told_everything_anew() {
+    let other = WatchSpec {
+        resources: "secrets".to_owned(),
+        ..spec("secrets")
+    };
+    let late = WatchSpec {
+        resources: "pods".to_owned(),
+        required: false,
+        ..spec("pods")
+    };
+    let mut bench = Bench::new(&[spec("maps"), other, late]);
+    bench.list(0, vec![object("a", 1, 1, 1)]);
+    bench.store = StoreId(1);
+    bench.list(0, vec![object("s", 1, 1, 1)]);
+    assert_eq!(bench.told(0), some("sync 0 1"));
+    assert_eq!(bench.told(0), some("sync 1 1"));
+    bench.store = StoreId(0);
+    bench.feed(1_000, WatchOutput::Applied(object("b", 1, 2, 1)));
+    assert_eq!(bench.due(1_000), some("change 0 +1 ~0 -0 +b"));
+    bench.delete(1_001, "a");
+    bench.finish(1_002, Outcome::Died);
+    assert_eq!(bench.due(2_001), None, "a second of backoff");
+    assert_eq!(bench.told(2_002), some("sync 0 1"));
+    assert_eq!(bench.told(2_002), some("sync 1 1"));
+    assert_eq!(
+        bench.told(9_000),
+        None,
+        "the unsynced store is not among them"
+    );
+}
+
+#[test]
+fn c5_force_sync_tells_at_once_what_is_pending() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![]);
+    bench.told(0);
+    bench.feed(1, WatchOutput::Applied(object("a", 1, 1, 1)));
+    assert_eq!(bench.told(1), None);
+    bench.engine.force_sync(at(2), bench.plugin);
+    assert_eq!(bench.told(2), some("change 0 +1 ~0 -0 +a"));
+    bench.engine.force_sync(at(3), bench.plugin);
+    assert_eq!(bench.told(3), None, "nothing pending stays nothing");
+}
+
+#[test]
+fn c6_all_synced_waits_for_required_watches_only() {
+    let other = WatchSpec {
+        resources: "secrets".to_owned(),
+        ..spec("secrets")
+    };
+    let optional = WatchSpec {
+        resources: "pods".to_owned(),
+        required: false,
+        ..spec("pods")
+    };
+    let mut bench = Bench::new(&[spec("maps"), other, optional]);
+    bench.list(0, vec![]);
+    assert_eq!(bench.told(0), some("sync 0 0 (not all synced)"));
+    assert!(!bench.engine.is_synced(bench.plugin) && !bench.engine.is_settled(bench.plugin));
+    bench.store = StoreId(1);
+    bench.list(0, vec![]);
+    assert!(bench.engine.is_synced(bench.plugin) && !bench.engine.is_settled(bench.plugin));
+    assert_eq!(bench.told(0), some("sync 1 0"));
+    assert!(
+        bench.engine.is_settled(bench.plugin),
+        "the optional watch is not waited for"
+    );
+}
+
+#[test]
+fn r1_r2_a_single_object_is_told_at_sync_and_then_each_newest_state() {
+    let single = WatchSpec {
+        object_name: Some("a".to_owned()),
+        ..spec("one")
+    };
+    let mut bench = Bench::new(&[single]);
+    bench.feed(0, WatchOutput::ListBegin);
+    bench.feed(0, WatchOutput::Listed(object("a", 1, 1, 1)));
+    assert_eq!(bench.due(0), None, "R1: nothing before sync");
+    bench.feed(
+        0,
+        WatchOutput::ListEnd {
+            resource_version: String::new(),
+        },
+    );
+    assert_eq!(bench.told(0), some("applied 0 1"));
+    bench.feed(1, WatchOutput::Applied(object("a", 1, 1, 1)));
+    assert_eq!(bench.told(1), None, "R2: an equal version is skipped");
+    bench.feed(2, WatchOutput::Applied(object("a", 1, 2, 2)));
+    assert_eq!(bench.due(2), some("applied 0 2"), "R1: no debounce");
+    bench.feed(3, WatchOutput::Applied(object("a", 1, 3, 3)));
+    bench.feed(3, WatchOutput::Applied(object("a", 1, 4, 4)));
+    bench.finish(3, Outcome::Failed);
+    assert_eq!(bench.due(1_002), None);
+    assert_eq!(
+        bench.told(1_003),
+        some("applied 0 4"),
+        "R3: the newest replaces what waited"
+    );
+    bench.delete(2_000, "a");
+    assert_eq!(
+        bench.told(2_000),
+        some("deleted 0 4"),
+        "R2: with the last object"
+    );
+}
+
+#[test]
+fn r1_absence_at_sync_is_told() {
+    let single = WatchSpec {
+        object_name: Some("a".to_owned()),
+        ..spec("one")
+    };
+    let mut bench = Bench::new(&[single]);
+    bench.list(0, vec![]);
+    assert_eq!(bench.told(0), some("absent 0"));
+}
+
+#[test]
+fn w1_objects_of_a_kind_that_is_gone_are_deleted_and_come_back_with_it() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![object("a", 1, 1, 1)]);
+    bench.told(0);
+    bench.feed(1_000, WatchOutput::Gone);
+    assert_eq!(bench.told(1_000), some("change 0 +0 ~0 -1 -a"));
+    bench.list(2_000, vec![object("a", 2, 9, 1)]);
+    assert_eq!(bench.told(2_000), some("change 0 +1 ~0 -0 +a"));
+}
+
+#[test]
+fn w5_a_relist_reports_what_vanished_and_nothing_of_a_list_that_failed() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![object("a", 1, 1, 1), object("b", 1, 1, 1)]);
+    bench.told(0);
+    bench.feed(1_000, WatchOutput::ListBegin);
+    bench.feed(1_000, WatchOutput::Listed(object("a", 1, 2, 2)));
+    assert_eq!(bench.told(1_000), None);
+    // It fails, and starts again.
+    bench.list(2_000, vec![object("a", 1, 2, 2)]);
+    assert_eq!(bench.told(2_000), some("change 0 +0 ~1 -1 ~a -b"));
+}
+
+#[test]
+fn w8_an_undecodable_object_keeps_its_older_version() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![object("a", 1, 1, 1)]);
+    bench.told(0);
+    bench.feed(1, WatchOutput::ListBegin);
+    let error = "bad".to_owned();
+    bench.feed(
+        1,
+        WatchOutput::Quarantined {
+            identity: Some(identity("a")),
+            error,
+        },
+    );
+    bench.feed(
+        1,
+        WatchOutput::ListEnd {
+            resource_version: String::new(),
+        },
+    );
+    assert_eq!(bench.told(9_000), None);
+    let status = bench.engine.status(bench.store).unwrap();
+    assert_eq!((status.objects, status.quarantined), (1, 1));
+}
+
+#[test]
+fn w10_plugins_with_the_same_watch_share_a_store_and_are_told_each_for_itself() {
+    let mut engine = Engine::new();
+    let first = engine.add_plugin("first", &plans(&[spec("maps")]), "own");
+    let renamed = WatchSpec {
+        debounce: Some(Duration::ZERO),
+        ..spec("other-name")
+    };
+    let filtered = WatchSpec {
+        keep_fields: vec!["data".to_owned()],
+        ..spec("maps")
+    };
+    let second = engine.add_plugin("second", &plans(&[renamed, filtered]), "own");
+    assert_eq!(engine.stores().count(), 2);
+    let end = || WatchOutput::ListEnd {
+        resource_version: String::new(),
+    };
+    engine.watch(at(0), StoreId(0), 0, WatchOutput::ListBegin);
+    engine.watch(at(0), StoreId(0), 0, end());
+    let calls: Vec<_> = engine
+        .poll(at(0))
+        .iter()
+        .map(|c| (c.plugin, words(c)))
+        .collect();
+    assert_eq!(
+        calls,
+        [
+            (first, "sync 0 0".to_owned()),
+            (second, "sync 0 0 (not all synced)".to_owned())
+        ]
+    );
+    assert_eq!(engine.watch_name(second, 0), "other-name");
+}
+
+#[test]
+fn w2_a_store_of_several_namespaces_is_synced_when_each_is() {
+    let scope = ScopeSpec::Namespaces(vec!["ns".to_owned(), "other".to_owned()]);
+    let mut bench = Bench::new(&[WatchSpec {
+        scope,
+        ..spec("maps")
+    }]);
+    bench.list(0, vec![object("a", 1, 1, 1)]);
+    assert_eq!(bench.told(0), None);
+    bench
+        .engine
+        .watch(at(1), bench.store, 1, WatchOutput::ListBegin);
+    let end = WatchOutput::ListEnd {
+        resource_version: String::new(),
+    };
+    bench.engine.watch(at(1), bench.store, 1, end);
+    assert_eq!(bench.told(1), some("sync 0 1"));
+}
+
+/// What can happen to an engine in the property below.
+#[derive(Clone, Debug)]
+enum Step {
+    Apply {
+        name: u8,
+        uid: u8,
+        text: u8,
+    },
+    Delete {
+        name: u8,
+    },
+    /// A list of these; `complete`: it ends.
+    List {
+        names: Vec<u8>,
+        complete: bool,
+    },
+    /// Time passes, and what is due runs and ends like this.
+    Run {
+        ms: u16,
+        outcome: u8,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..6_u8, 0..2_u8, 0..3_u8).prop_map(|(name, uid, text)| Step::Apply { name, uid, text }),
+        2 => (0..6_u8).prop_map(|name| Step::Delete { name }),
+        1 => (prop::collection::vec(0..6_u8, 0..6), any::<bool>())
+            .prop_map(|(names, complete)| Step::List { names, complete }),
+        4 => (0..3_000_u16, 0..4_u8).prop_map(|(ms, outcome)| Step::Run { ms, outcome }),
+    ]
+}
+
+/// A plugin that believes what it is told, and forgets what a failed call told it.
+#[derive(Default)]
+struct Believer {
+    known: BTreeMap<String, String>,
+}
+
+impl Believer {
+    fn hear(&mut self, call: &Call) {
+        let store = call.view.store(0).unwrap();
+        match &call.callback {
+            Callback::SyncComplete { initial_count, .. } => {
+                self.known = store
+                    .snapshot()
+                    .list()
+                    .map(|o| (o.name().to_owned(), content(o)))
+                    .collect();
+                assert_eq!(*initial_count, self.known.len());
+            }
+            Callback::Change { stats, .. } => {
+                let changes = store.changes();
+                let count = |kind| changes.iter().filter(|c| c.kind == kind).count();
+                assert_eq!(stats.created, count(ChangeKind::Created));
+                assert_eq!(stats.modified, count(ChangeKind::Modified));
+                assert_eq!(stats.deleted, count(ChangeKind::Deleted));
+                assert!(!changes.is_empty(), "C3: nothing means no call");
+                for change in changes {
+                    let name = change.object.name().to_owned();
+                    let known = match change.kind {
+                        ChangeKind::Created => {
+                            self.known.insert(name, content(&change.object)).is_none()
+                        }
+                        ChangeKind::Modified => {
+                            let now = content(&change.object);
+                            self.known
+                                .insert(name, now.clone())
+                                .is_some_and(|old| old != now)
+                        }
+                        ChangeKind::Deleted => self.known.remove(&name).is_some(),
+                    };
+                    assert!(known, "a change that contradicts what was told before");
+                }
+            }
+            Callback::Resource { .. } => unreachable!("there is no such watch"),
+        }
+    }
+}
+
+fn content(object: &Object) -> String {
+    let text = object
+        .body()
+        .as_str()
+        .rsplit_once("\"data\":")
+        .map(|(_, text)| text);
+    format!("{} {}", object.uid(), text.unwrap_or_default())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// Invariants 4 and 9: whatever fails, in the end a plugin that believes the
+    /// changes it was told knows exactly what is in the store.
+    #[test]
+    fn no_change_is_lost_or_told_twice(steps in prop::collection::vec(step(), 1..60)) {
+        let mut bench = Bench::new(&[spec("maps")]);
+        let mut believer = Believer::default();
+        let mut now = 0_u64;
+        let mut version = 0;
+        bench.list(0, vec![]);
+        let mut run = |bench: &mut Bench, now: u64, outcome: Outcome| {
+            let Some(call) = bench.engine.poll(at(now)).pop() else { return false };
+            match outcome {
+                Outcome::Ok => believer.hear(&call),
+                Outcome::Failed => {}
+                Outcome::Died => believer.known.clear(),
+            }
+            bench.finish(now, outcome);
+            true
+        };
+        for step in steps {
+            version += 1;
+            match step {
+                Step::Apply { name, uid, text } => {
+                    let object = object(&name.to_string(), uid.into(), version, text.into());
+                    bench.feed(now, WatchOutput::Applied(object));
+                }
+                Step::Delete { name } => bench.delete(now, &name.to_string()),
+                Step::List { names, complete } => {
+                    bench.feed(now, WatchOutput::ListBegin);
+                    for name in names {
+                        let object = object(&name.to_string(), 0, version, 1);
+                        bench.feed(now, WatchOutput::Listed(object));
+                    }
+                    if !complete {
+                        // It fails, and the next attempt finds what is known.
+                        let known: Vec<_> = bench
+                            .engine
+                            .snapshot(bench.store)
+                            .unwrap()
+                            .list()
+                            .map(|o| o.identity().clone())
+                            .collect();
+                        bench.feed(now, WatchOutput::ListBegin);
+                        for identity in known {
+                            let error = String::new();
+                            bench.feed(now, WatchOutput::Quarantined { identity: Some(identity), error });
+                        }
+                    }
+                    bench.feed(now, WatchOutput::ListEnd { resource_version: String::new() });
+                }
+                Step::Run { ms, outcome } => {
+                    now += u64::from(ms);
+                    let outcome = match outcome {
+                        0 => Outcome::Failed,
+                        1 => Outcome::Died,
+                        _ => Outcome::Ok,
+                    };
+                    run(&mut bench, now, outcome);
+                }
+            }
+        }
+        // A minute and more is beyond every backoff.
+        now += 120_000;
+        while run(&mut bench, now, Outcome::Ok) {
+            now += 1_000;
+        }
+        let store: BTreeMap<_, _> = bench
+            .engine
+            .snapshot(bench.store)
+            .unwrap()
+            .list()
+            .map(|o| (o.name().to_owned(), content(o)))
+            .collect();
+        prop_assert_eq!(&believer.known, &store);
+        prop_assert_eq!(bench.engine.next_due(), None);
+    }
+}

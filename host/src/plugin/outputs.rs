@@ -96,7 +96,9 @@ pub struct Pending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutputLimit {
     /// [`Limits::output_bytes`].
-    #[error("it wrote more than {0} bytes of output in one callback (raise it with --output-limit)")]
+    #[error(
+        "it wrote more than {0} bytes of output in one callback (raise it with --output-limit)"
+    )]
     Bytes(u64),
     /// [`Limits::output_count`].
     #[error("it wrote more than {0} outputs in one callback")]

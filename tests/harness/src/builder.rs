@@ -8,10 +8,7 @@ use std::{
 
 use haptic_core::spec::plan_all;
 use haptic_guest::Plugin;
-use haptic_host::{
-    plugin::{CallError, Limits, LogLine, LogSink},
-    run::chain,
-};
+use haptic_host::plugin::{CallError, Limits, LogLine, LogSink};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -65,6 +62,12 @@ pub enum LoadError {
     Runtime(String),
 }
 
+/// An error and its sources, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let rest = std::iter::successors(error.source(), |error| error.source());
+    rest.fold(error.to_string(), |text, error| format!("{text}: {error}"))
+}
+
 impl fmt::Debug for LoadError {
     /// The sentence: `unwrap()` prints this.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,7 +106,10 @@ impl Builder {
             make,
             settings: Value::Object(Map::new()),
             // Lines a second are counted on the wall clock; a test has none.
-            limits: Limits { log_lines_per_second: u32::MAX, ..Limits::default() },
+            limits: Limits {
+                log_lines_per_second: u32::MAX,
+                ..Limits::default()
+            },
             kinds: Kinds::default(),
             own_namespace: "default".to_owned(),
             ignore_unwatched: false,
@@ -157,7 +163,12 @@ impl Builder {
         let lines = Arc::new(Mutex::new(Vec::<LogLine>::new()));
         let logs: LogSink = {
             let lines = Arc::clone(&lines);
-            Arc::new(move |line| lines.lock().unwrap_or_else(PoisonError::into_inner).push(line))
+            Arc::new(move |line| {
+                lines
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line)
+            })
         };
         let mut runner = (self.make)(self.limits, self.settings.to_string(), logs)?;
         let specs = runner.describe().map_err(|error| match error {

@@ -110,7 +110,10 @@ impl Harness {
     #[track_caller]
     pub fn sync_watch(&mut self, watch: &str) -> &mut Self {
         let names: Vec<_> = self.watches.iter().map(|plan| plan.name.as_str()).collect();
-        assert!(names.contains(&watch), "there is no watch `{watch}`, there are {names:?}");
+        assert!(
+            names.contains(&watch),
+            "there is no watch `{watch}`, there are {names:?}"
+        );
         let news = self.server.sync(Some(watch)).map_err(StepError::from);
         let result = news.and_then(|news| self.hear(news));
         self.expect("sync_watch", result)
@@ -281,7 +284,10 @@ impl Harness {
     /// Everything that the plugin logged so far, failed callbacks included.
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.logs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Every callback that ran so far, in order.
@@ -311,7 +317,12 @@ impl Harness {
 
     fn hear(&mut self, news: Vec<News>) -> Result<(), StepError> {
         let from = self.mark();
-        for News { store, source, output } in news {
+        for News {
+            store,
+            source,
+            output,
+        } in news
+        {
             let page = matches!(output, WatchOutput::PageEnd);
             self.engine.watch(self.now, store, source, output);
             if page {
@@ -335,11 +346,16 @@ impl Harness {
     }
 
     fn run(&mut self, Call { callback, view, .. }: Call) {
-        let watch = self.engine.watch_name(self.plugin, callback.watch()).to_owned();
+        let watch = self
+            .engine
+            .watch_name(self.plugin, callback.watch())
+            .to_owned();
         let kind = CallbackKind::of(&callback);
         let (outcome, wrote, error) = match self.runner.call(&callback, &watch, view) {
             Ok(outputs) => {
-                let named = outputs.into_iter().map(|(name, content)| (name.to_string(), content));
+                let named = outputs
+                    .into_iter()
+                    .map(|(name, content)| (name.to_string(), content));
                 let named: Vec<_> = named.collect();
                 let wrote = named.iter().map(|(name, _)| name.clone()).collect();
                 self.outputs.extend(named);
@@ -349,7 +365,13 @@ impl Harness {
             Err(error) => (Outcome::Died, Vec::new(), Some(error)),
         };
         let at = self.now.since_origin();
-        self.callbacks.push(Callback { at, watch, kind, wrote, error });
+        self.callbacks.push(Callback {
+            at,
+            watch,
+            kind,
+            wrote,
+            error,
+        });
         self.engine.finished(self.now, self.plugin, outcome);
     }
 
@@ -360,11 +382,18 @@ impl Harness {
 
     fn failures(&self, (callbacks, logs): (usize, usize)) -> Result<(), StepError> {
         let ran = self.callbacks.iter().skip(callbacks);
-        let failed: Vec<_> = ran.filter(|callback| callback.error.is_some()).cloned().collect();
+        let failed: Vec<_> = ran
+            .filter(|callback| callback.error.is_some())
+            .cloned()
+            .collect();
         if failed.is_empty() {
             return Ok(());
         }
         let logs = self.logs().split_off(logs);
-        Err(Failures { callbacks: failed, logs }.into())
+        Err(Failures {
+            callbacks: failed,
+            logs,
+        }
+        .into())
     }
 }

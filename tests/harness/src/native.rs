@@ -22,7 +22,7 @@ use haptic_guest::{
     store::Page,
 };
 use haptic_host::plugin::{
-    CallError, Limits, LogLevel, LogLine, LogSink, OutputName, Outputs, Pending,
+    CallError, Limits, LogLevel, LogLine, LogSink, OutputLimit, OutputName, Outputs, Pending,
 };
 
 use crate::runner::Runner;
@@ -35,8 +35,16 @@ pub(crate) struct Native<P> {
 
 impl<P: Plugin> Native<P> {
     pub(crate) fn new(limits: Limits, settings: String, logs: LogSink) -> Self {
-        let host = Host { limits, settings, logs, call: RefCell::new(None) };
-        Self { instance: None, host: Rc::new(host) }
+        let host = Host {
+            limits,
+            settings,
+            logs,
+            call: RefCell::new(None),
+        };
+        Self {
+            instance: None,
+            host: Rc::new(host),
+        }
     }
 
     /// Runs `body` as the host runs an export: with imports that answer, and with a panic
@@ -55,9 +63,17 @@ impl<P: Plugin> Native<P> {
                 let location = vec![("location".to_owned(), location)];
                 let target = "panic".to_owned();
                 let level = LogLevel::Error;
-                let line = LogLine { level, target, message: message.clone(), fields: location };
+                let line = LogLine {
+                    level,
+                    target,
+                    message: message.clone(),
+                    fields: location,
+                };
                 (self.host.logs)(line);
-                Err(CallError::Trap { callback, reason: message })
+                Err(CallError::Trap {
+                    callback,
+                    reason: message,
+                })
             }
         }
     }
@@ -81,8 +97,13 @@ impl<P: Plugin> Runner for Native<P> {
             self.describe()?;
         }
         let mut instance = self.instance.take().unwrap_or_default();
-        *self.host.call.borrow_mut() = Some(Call { view, outputs: Pending::default() });
-        let result = self.run(callback.export(), || deliver(&mut instance, callback, watch));
+        *self.host.call.borrow_mut() = Some(Call {
+            view,
+            outputs: Pending::default(),
+        });
+        let result = self.run(callback.export(), || {
+            deliver(&mut instance, callback, watch)
+        });
         let call = self.host.call.borrow_mut().take();
         if result.as_ref().err().is_none_or(CallError::instance_lives) {
             self.instance = Some(instance);
@@ -92,7 +113,10 @@ impl<P: Plugin> Runner for Native<P> {
         match outputs.take_exceeded() {
             Some(limit) => {
                 self.instance = None;
-                Err(CallError::Limit { callback: callback.export(), limit })
+                Err(CallError::Limit {
+                    callback: callback.export(),
+                    limit: limit.to_string(),
+                })
             }
             None => Ok(outputs.into_outputs()),
         }
@@ -109,7 +133,11 @@ fn deliver<P: Plugin>(
         Callback::SyncComplete { initial_count, .. } => {
             instance.on_sync_complete(&store()?, count(*initial_count))
         }
-        Callback::Change { stats, is_initial_sync, .. } => {
+        Callback::Change {
+            stats,
+            is_initial_sync,
+            ..
+        } => {
             let stats = ChangeStats {
                 created: count(stats.created),
                 modified: count(stats.modified),
@@ -156,7 +184,11 @@ fn watch_spec(watch: Watch) -> WatchSpec {
         label_selector: watch.label_selector,
         field_selector: watch.field_selector,
         index_by: watch.index_by,
-        indexes: watch.indexes.into_iter().map(|index| (index.name, index.paths)).collect(),
+        indexes: watch
+            .indexes
+            .into_iter()
+            .map(|index| (index.name, index.paths))
+            .collect(),
         ignore_fields: watch.ignore_fields,
         keep_fields: watch.keep_fields,
         storage: match watch.storage {
@@ -209,7 +241,12 @@ impl Host {
         let name = OutputName::parse(name).map_err(|e| OutputError::InvalidName(e.to_string()))?;
         match self.call.borrow_mut().as_mut() {
             Some(Call { outputs, .. }) => {
-                outputs.write(name, content, &self.limits).map_err(OutputError::TooLarge)
+                outputs
+                    .write(name, content, &self.limits)
+                    .map_err(|limit| match limit {
+                        OutputLimit::Bytes(bytes) => OutputError::TooLarge(bytes),
+                        OutputLimit::Count(_) => OutputError::Other(limit.to_string()),
+                    })
             }
             None => Err(OutputError::Other(
                 "outputs can be written only while a callback runs".to_owned(),
@@ -237,29 +274,38 @@ fn texts(bodies: Vec<Arc<str>>) -> Vec<String> {
 impl Backend for Host {
     fn open(&self, store: &str) -> Result<(), StoreError> {
         if self.call.borrow().is_none() {
-            return Err(StoreError::NoSuchStore(format!("{store}: no callback is running")));
+            return Err(StoreError::NoSuchStore(format!(
+                "{store}: no callback is running"
+            )));
         }
         self.store(store, |_, _| Ok(()))
     }
 
     fn all_synced(&self) -> bool {
-        self.call.borrow().as_ref().is_some_and(|call| call.view.all_synced())
+        self.call
+            .borrow()
+            .as_ref()
+            .is_some_and(|call| call.view.all_synced())
     }
 
     fn len(&self, store: &str) -> u32 {
-        self.store(store, |store, _| Ok(count(store.len()))).unwrap_or(0)
+        self.store(store, |store, _| Ok(count(store.len())))
+            .unwrap_or(0)
     }
 
     fn revision(&self, store: &str) -> u64 {
-        self.store(store, |store, _| Ok(store.revision())).unwrap_or(0)
+        self.store(store, |store, _| Ok(store.revision()))
+            .unwrap_or(0)
     }
 
     fn get(&self, store: &str, keys: &[&str]) -> Result<Vec<String>, StoreError> {
-        self.store(store, |store, limit| store.get(keys, limit)).map(texts)
+        self.store(store, |store, limit| store.get(keys, limit))
+            .map(texts)
     }
 
     fn get_by(&self, store: &str, index: &str, keys: &[&str]) -> Result<Vec<String>, StoreError> {
-        self.store(store, |store, limit| store.get_by(index, keys, limit)).map(texts)
+        self.store(store, |store, limit| store.get_by(index, keys, limit))
+            .map(texts)
     }
 
     fn get_object(
@@ -283,7 +329,10 @@ impl Backend for Host {
         limit: u32,
     ) -> Result<Page<String>, StoreError> {
         let (items, next) = self.store(store, |store, bytes| store.page(cursor, limit, bytes))?;
-        Ok(Page { items: texts(items), next })
+        Ok(Page {
+            items: texts(items),
+            next,
+        })
     }
 
     fn select(&self, store: &str, fields: &[&str], keys: &[&str]) -> Result<String, StoreError> {
@@ -325,7 +374,10 @@ impl Backend for Host {
             },
             target: target.to_owned(),
             message: message.to_owned(),
-            fields: fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            fields: fields
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
         });
     }
 
@@ -371,7 +423,12 @@ fn caught<R>(body: impl FnOnce() -> R) -> Result<R, Panic> {
 
 fn remember(info: &PanicHookInfo<'_>) {
     CAUGHT.set(Some(Panic {
-        message: info.payload_as_str().unwrap_or("a panic without a text").to_owned(),
-        location: info.location().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+        message: info
+            .payload_as_str()
+            .unwrap_or("a panic without a text")
+            .to_owned(),
+        location: info
+            .location()
+            .map_or_else(|| "unknown".to_owned(), ToString::to_string),
     }));
 }

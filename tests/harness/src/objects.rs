@@ -145,7 +145,13 @@ impl Objects {
         match self.0 {
             Source::Text(text) => parse(&text, &|line| format!("line {line}"), &mut found)?,
             Source::Value(value) => {
-                flatten(Placed { place: "the value".to_owned(), value }, &mut found);
+                flatten(
+                    Placed {
+                        place: "the value".to_owned(),
+                        value,
+                    },
+                    &mut found,
+                );
             }
             Source::Path(path) => {
                 let mut files = Vec::new();
@@ -160,11 +166,17 @@ impl Objects {
         for Placed { place, value } in &found {
             let has = |path: &[&str]| !text(value, path).is_empty();
             let missing = [&["apiVersion"][..], &["kind"], &["metadata", "name"]];
-            let missing: Vec<_> =
-                missing.into_iter().filter(|path| !has(path)).map(|path| path.join(".")).collect();
+            let missing: Vec<_> = missing
+                .into_iter()
+                .filter(|path| !has(path))
+                .map(|path| path.join("."))
+                .collect();
             if !missing.is_empty() {
                 let missing = missing.join(" and no ");
-                return Err(ObjectError::Shape { place: place.clone(), missing });
+                return Err(ObjectError::Shape {
+                    place: place.clone(),
+                    missing,
+                });
             }
         }
         Ok(found)
@@ -172,12 +184,18 @@ impl Objects {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> ObjectError {
-    ObjectError::Unreadable { path: path.to_owned(), why: error.to_string() }
+    ObjectError::Unreadable {
+        path: path.to_owned(),
+        why: error.to_string(),
+    }
 }
 
 /// Hidden entries are what editors leave behind.
 fn walk(path: &Path, named: bool, files: &mut Vec<PathBuf>) -> Result<(), ObjectError> {
-    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy())
+        .unwrap_or_default();
     if !named && name.starts_with('.') {
         return Ok(());
     }
@@ -216,20 +234,33 @@ fn parse(
     }
     for (start, document) in documents {
         let blank = |line: &str| line.trim().is_empty() || line.trim().starts_with('#');
-        let Some((first, _)) = (start..).zip(document.lines()).find(|(_, line)| !blank(line))
+        let Some((first, _)) = (start..)
+            .zip(document.lines())
+            .find(|(_, line)| !blank(line))
         else {
             continue;
         };
         let options = serde_saphyr::options! { legacy_octal_numbers: true, with_snippet: false };
         let value = serde_saphyr::from_str_with_options::<Value>(&document, options);
         let value = value.map_err(|error| {
-            let line = error.location().map_or(first, |at| start + at.line().max(1) - 1);
+            let line = error
+                .location()
+                .map_or(first, |at| start + at.line().max(1) - 1);
             let why = error.without_snippet().to_string();
             let why = why.lines().next().unwrap_or_default().trim().to_owned();
-            ObjectError::Yaml { place: place(line), why }
+            ObjectError::Yaml {
+                place: place(line),
+                why,
+            }
         })?;
         if !value.is_null() {
-            flatten(Placed { place: place(first), value }, found);
+            flatten(
+                Placed {
+                    place: place(first),
+                    value,
+                },
+                found,
+            );
         }
     }
     Ok(())
@@ -244,7 +275,9 @@ fn flatten(placed: Placed, found: &mut Vec<Placed>) {
         Value::Object(mut map)
             if list_kind.ends_with("List") && map.get("items").is_some_and(Value::is_array) =>
         {
-            let Some(Value::Array(items)) = map.remove("items") else { return };
+            let Some(Value::Array(items)) = map.remove("items") else {
+                return;
+            };
             let kind = list_kind.trim_end_matches("List");
             for mut item in items {
                 if let (Some(item), false) = (item.as_object_mut(), kind.is_empty()) {
@@ -253,12 +286,24 @@ fn flatten(placed: Placed, found: &mut Vec<Placed>) {
                         item.entry("apiVersion").or_insert_with(|| version.clone());
                     }
                 }
-                flatten(Placed { place: place.clone(), value: item }, found);
+                flatten(
+                    Placed {
+                        place: place.clone(),
+                        value: item,
+                    },
+                    found,
+                );
             }
         }
         Value::Array(items) => {
             for value in items {
-                flatten(Placed { place: place.clone(), value }, found);
+                flatten(
+                    Placed {
+                        place: place.clone(),
+                        value,
+                    },
+                    found,
+                );
             }
         }
         value => found.push(Placed { place, value }),
@@ -285,7 +330,12 @@ pub(crate) struct Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { plural, namespace, name, .. } = self;
+        let Self {
+            plural,
+            namespace,
+            name,
+            ..
+        } = self;
         match namespace.as_str() {
             "" => write!(f, "{plural} {name}"),
             namespace => write!(f, "{plural} {namespace}/{name}"),
@@ -301,14 +351,20 @@ pub(crate) struct Kinds {
 
 impl Kinds {
     pub(crate) fn register(&mut self, kind: &str, plural: &str, namespaced: bool) {
-        self.registered.insert(kind.to_owned(), (plural.to_owned(), namespaced));
+        self.registered
+            .insert(kind.to_owned(), (plural.to_owned(), namespaced));
     }
 
     /// The key of an object; a kind with namespaces has `default` for none, as with kubectl.
     pub(crate) fn key(&self, value: &Value) -> Key {
         let api_version = text(value, &["apiVersion"]);
         let at = |field| text(value, &["metadata", field]);
-        self.key_of(api_version, text(value, &["kind"]), at("namespace"), at("name"))
+        self.key_of(
+            api_version,
+            text(value, &["kind"]),
+            at("namespace"),
+            at("name"),
+        )
     }
 
     pub(crate) fn key_of(&self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Key {
@@ -338,10 +394,15 @@ impl Kinds {
 fn pluralise(kind: &str) -> String {
     let singular = kind.to_lowercase();
     // The kinds whose singular is a plural already.
-    if matches!(singular.as_str(), "endpoints" | "securitycontextconstraints") {
+    if matches!(
+        singular.as_str(),
+        "endpoints" | "securitycontextconstraints"
+    ) {
         return singular;
     }
-    let hissing = ["s", "x", "z", "ch", "sh"].iter().any(|end| singular.ends_with(end));
+    let hissing = ["s", "x", "z", "ch", "sh"]
+        .iter()
+        .any(|end| singular.ends_with(end));
     if hissing {
         return singular + "es";
     }
@@ -408,8 +469,14 @@ mod tests {
         let mut kinds = Kinds::default();
         kinds.register("Ox", "oxen", true);
         kinds.register("Moon", "moons", false);
-        assert_eq!(kinds.key_of("a/v1", "Ox", "", "x").to_string(), "oxen default/x");
-        assert_eq!(kinds.key_of("a/v1", "Moon", "n", "x").to_string(), "moons x");
+        assert_eq!(
+            kinds.key_of("a/v1", "Ox", "", "x").to_string(),
+            "oxen default/x"
+        );
+        assert_eq!(
+            kinds.key_of("a/v1", "Moon", "n", "x").to_string(),
+            "moons x"
+        );
     }
 
     fn refusal(objects: impl Into<Objects>) -> String {
@@ -419,17 +486,27 @@ mod tests {
     #[test]
     fn errors_name_the_line() {
         let yaml = "# one\nkind: A\n---\n\napiVersion: v1\nkind: B\nmetadata: {}\n";
-        assert_eq!(refusal(yaml), "line 2: the object has no apiVersion and no metadata.name");
+        assert_eq!(
+            refusal(yaml),
+            "line 2: the object has no apiVersion and no metadata.name"
+        );
         let broken = "apiVersion: v1\nkind: A\nmetadata: {name: a}\n---\na: 1\na: [\n";
         let refusal = refusal(broken);
-        assert!(refusal.starts_with("line 6: the YAML is broken: "), "{refusal}");
+        assert!(
+            refusal.starts_with("line 6: the YAML is broken: "),
+            "{refusal}"
+        );
     }
 
     #[test]
     fn lists_stand_for_their_items() {
-        let yaml = "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n";
+        let yaml =
+            "apiVersion: v1\nkind: PodList\nitems:\n- metadata: {name: a}\n- metadata: {name: b}\n";
         let found = Objects::from(yaml).read().unwrap();
-        let kinds: Vec<_> = found.iter().map(|placed| text(&placed.value, &["kind"])).collect();
+        let kinds: Vec<_> = found
+            .iter()
+            .map(|placed| text(&placed.value, &["kind"]))
+            .collect();
         assert_eq!(kinds, ["Pod", "Pod"]);
     }
 }

@@ -52,10 +52,14 @@ pub enum CallbackKind {
 impl CallbackKind {
     pub(crate) fn of(callback: &engine::Callback) -> Self {
         match callback {
-            engine::Callback::SyncComplete { initial_count, .. } => {
-                Self::SyncComplete { initial_count: *initial_count }
-            }
-            engine::Callback::Change { stats, is_initial_sync, .. } => Self::Change {
+            engine::Callback::SyncComplete { initial_count, .. } => Self::SyncComplete {
+                initial_count: *initial_count,
+            },
+            engine::Callback::Change {
+                stats,
+                is_initial_sync,
+                ..
+            } => Self::Change {
                 created: stats.created,
                 modified: stats.modified,
                 deleted: stats.deleted,
@@ -82,7 +86,12 @@ impl fmt::Display for Callback {
             CallbackKind::SyncComplete { initial_count } => {
                 write!(f, "on-sync-complete {initial_count}")?;
             }
-            CallbackKind::Change { created, modified, deleted, is_initial_sync } => {
+            CallbackKind::Change {
+                created,
+                modified,
+                deleted,
+                is_initial_sync,
+            } => {
                 write!(f, "on-change +{created} ~{modified} -{deleted}")?;
                 if *is_initial_sync {
                     f.write_str(" (initial sync)")?;

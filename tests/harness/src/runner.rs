@@ -8,12 +8,11 @@ use std::{
 };
 
 use haptic_core::{engine::Callback, spec::WatchSpec, view::View};
-use haptic_host::{
-    plugin::{CallError, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions},
-    run::chain,
+use haptic_host::plugin::{
+    CallError, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions,
 };
 
-use crate::builder::LoadError;
+use crate::builder::{LoadError, chain};
 
 /// One way of running a plugin.
 pub(crate) trait Runner {
@@ -59,9 +58,18 @@ impl Component {
 
 impl Runner for Component {
     fn describe(&mut self) -> Result<Vec<WatchSpec>, CallError> {
-        let Self { plugin, limits, settings, logs, instance, threads } = self;
+        let Self {
+            plugin,
+            limits,
+            settings,
+            logs,
+            instance,
+            threads,
+        } = self;
         let described = threads.block_on(async {
-            let mut fresh = plugin.instantiate(limits, settings, Arc::clone(logs)).await?;
+            let mut fresh = plugin
+                .instantiate(limits, settings, Arc::clone(logs))
+                .await?;
             let watches = fresh.describe().await?;
             Ok((fresh, watches))
         });
@@ -114,7 +122,9 @@ impl Threads {
         // A thread that drives one executor cannot drive another.
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| runtime.block_on(future));
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 }
@@ -132,8 +142,14 @@ impl Drop for Threads {
 /// package's, and then in those above it, where a workspace has its `target`.
 fn find(path: &Path) -> Result<PathBuf, LoadError> {
     let here = std::env::current_dir().unwrap_or_default();
-    let found = here.ancestors().map(|folder| folder.join(path)).find(|file| file.is_file());
-    found.ok_or_else(|| LoadError::Missing { path: path.to_owned(), below: here })
+    let found = here
+        .ancestors()
+        .map(|folder| folder.join(path))
+        .find(|file| file.is_file());
+    found.ok_or_else(|| LoadError::Missing {
+        path: path.to_owned(),
+        below: here,
+    })
 }
 
 /// The runtime of this process and what it compiled: tests of one binary that load the
@@ -147,10 +163,14 @@ fn compiled(path: &Path) -> Result<Plugin, LoadError> {
     static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
         let runtime = Runtime::new(&RuntimeOptions::default()).map_err(|error| chain(&error))?;
-        Ok(Shared { runtime, compiled: Mutex::default() })
+        Ok(Shared {
+            runtime,
+            compiled: Mutex::default(),
+        })
     });
-    let Shared { runtime, compiled } =
-        shared.as_ref().map_err(|error| LoadError::Runtime(error.clone()))?;
+    let Shared { runtime, compiled } = shared
+        .as_ref()
+        .map_err(|error| LoadError::Runtime(error.clone()))?;
     let Ok(bytes) = std::fs::read(path) else {
         // The host has the sentence for this.
         return runtime.load(path).map_err(LoadError::Plugin);

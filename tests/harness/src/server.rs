@@ -86,8 +86,12 @@ impl Server {
 
     /// The names of the stores of which not everything is listed yet.
     pub(crate) fn unsynced(&self) -> Vec<String> {
-        let mut names: Vec<_> =
-            self.feeds.iter().filter(|feed| !feed.synced).map(|feed| feed.plan.name.clone()).collect();
+        let mut names: Vec<_> = self
+            .feeds
+            .iter()
+            .filter(|feed| !feed.synced)
+            .map(|feed| feed.plan.name.clone())
+            .collect();
         names.dedup();
         names
     }
@@ -100,7 +104,11 @@ impl Server {
             if !self.is_watched(&key) && !self.ignore_unwatched {
                 let resource = format!("{} of {}", key.plural, key.api_version);
                 let watches = self.describe_watches();
-                return Err(ObjectError::Unwatched { object: key.to_string(), resource, watches });
+                return Err(ObjectError::Unwatched {
+                    object: key.to_string(),
+                    resource,
+                    watches,
+                });
             }
             taken.push((key, placed.value));
         }
@@ -112,13 +120,21 @@ impl Server {
         let mut news = Vec::new();
         for (key, value) in taken {
             let value = self.completed(&key, value);
-            if self.objects.get(&key).is_some_and(|known| same_but_version(known, &value)) {
+            if self
+                .objects
+                .get(&key)
+                .is_some_and(|known| same_but_version(known, &value))
+            {
                 continue;
             }
             for feed in self.feeds.iter_mut().filter(|feed| feed.synced) {
                 let (store, source) = (feed.store, feed.source);
                 if let Some(output) = feed.news(&key, &value)? {
-                    news.push(News { store, source, output });
+                    news.push(News {
+                        store,
+                        source,
+                        output,
+                    });
                 }
             }
             self.objects.insert(key, value);
@@ -129,19 +145,27 @@ impl Server {
     /// Deletes an object. What synced watches hear of it.
     pub(crate) fn delete(&mut self, key: &Key) -> Result<Vec<News>, ObjectError> {
         if self.objects.remove(key).is_none() {
-            let alike = |other: &&Key| {
-                other.plural == key.plural && other.api_version == key.api_version
-            };
-            let existing: Vec<_> =
-                self.objects.keys().filter(alike).map(|key| format!("  {key}")).collect();
+            let alike =
+                |other: &&Key| other.plural == key.plural && other.api_version == key.api_version;
+            let existing: Vec<_> = self
+                .objects
+                .keys()
+                .filter(alike)
+                .map(|key| format!("  {key}"))
+                .collect();
             let existing = match existing.as_slice() {
                 [] => format!("  no {} of {}", key.plural, key.api_version),
                 existing => existing.join("\n"),
             };
-            return Err(ObjectError::Absent { object: key.to_string(), existing });
+            return Err(ObjectError::Absent {
+                object: key.to_string(),
+                existing,
+            });
         }
         self.version += 1;
-        let Ok(identity) = Identity::new(&key.namespace, &key.name) else { return Ok(Vec::new()) };
+        let Ok(identity) = Identity::new(&key.namespace, &key.name) else {
+            return Ok(Vec::new());
+        };
         Ok(self
             .feeds
             .iter()
@@ -149,7 +173,10 @@ impl Server {
             .map(|feed| News {
                 store: feed.store,
                 source: feed.source,
-                output: WatchOutput::Deleted { identity: identity.clone(), object: None },
+                output: WatchOutput::Deleted {
+                    identity: identity.clone(),
+                    object: None,
+                },
             })
             .collect())
     }
@@ -163,7 +190,13 @@ impl Server {
             }
             feed.synced = true;
             let (store, source) = (feed.store, feed.source);
-            let mut hear = |output| news.push(News { store, source, output });
+            let mut hear = |output| {
+                news.push(News {
+                    store,
+                    source,
+                    output,
+                })
+            };
             hear(WatchOutput::ListBegin);
             let mut listed = 0;
             for (key, value) in &self.objects {
@@ -175,7 +208,9 @@ impl Server {
                     listed += 1;
                 }
             }
-            hear(WatchOutput::ListEnd { resource_version: self.version.to_string() });
+            hear(WatchOutput::ListEnd {
+                resource_version: self.version.to_string(),
+            });
         }
         Ok(news)
     }
@@ -210,11 +245,18 @@ impl Server {
             metadata.insert("uid".to_owned(), uid.into());
         }
         self.version += 1;
-        match metadata.get("resourceVersion").and_then(Value::as_str).map(str::parse::<u64>) {
+        match metadata
+            .get("resourceVersion")
+            .and_then(Value::as_str)
+            .map(str::parse::<u64>)
+        {
             Some(Ok(own)) => self.version = own.max(self.version),
             Some(Err(_)) => {}
             None => {
-                metadata.insert("resourceVersion".to_owned(), self.version.to_string().into());
+                metadata.insert(
+                    "resourceVersion".to_owned(),
+                    self.version.to_string().into(),
+                );
             }
         }
         value
@@ -242,8 +284,15 @@ impl Feed {
     /// Whether the watch's URL covers the object.
     fn covers(&self, key: &Key) -> bool {
         self.is_of(key)
-            && self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
-            && self.plan.object_name.as_ref().is_none_or(|name| *name == key.name)
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|namespace| *namespace == key.namespace)
+            && self
+                .plan
+                .object_name
+                .as_ref()
+                .is_none_or(|name| *name == key.name)
     }
 
     /// What the watch hears of an object that is now this: that it was applied, or, when
@@ -265,12 +314,17 @@ impl Feed {
             return Ok(Some(WatchOutput::Applied(decoded.object)));
         }
         let identity = decoded.object.identity().clone();
-        Ok(Some(WatchOutput::Deleted { identity, object: None }))
+        Ok(Some(WatchOutput::Deleted {
+            identity,
+            object: None,
+        }))
     }
 
     /// The part of the selection that an API server makes.
     fn is_selected(&self, value: &Value) -> bool {
-        let labels = value.get("metadata").and_then(|metadata| metadata.get("labels"));
+        let labels = value
+            .get("metadata")
+            .and_then(|metadata| metadata.get("labels"));
         let label = |key: &str| labels?.get(key)?.as_str();
         let resource = &self.plan.resource;
         self.labels.matches(label)
@@ -282,8 +336,12 @@ impl Feed {
 
     fn describe(&self) -> String {
         let plan = &self.plan;
-        let mut line =
-            format!("  {}: {} of {}", plan.name, plan.resource.resource, plan.resource.api_version());
+        let mut line = format!(
+            "  {}: {} of {}",
+            plan.name,
+            plan.resource.resource,
+            plan.resource.api_version()
+        );
         if let Some(name) = &plan.object_name {
             line += &format!(", the one named {name}");
         }
@@ -313,7 +371,10 @@ fn server_field(group: &str, plural: &str, name: &str, value: &Value) -> String 
         ("jobs", "status.successful") | (_, "status.replicas") => "0",
         _ => "",
     };
-    match path.split('.').try_fold(value, |value, name| value.get(name)) {
+    match path
+        .split('.')
+        .try_fold(value, |value, name| value.get(name))
+    {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Bool(flag)) => flag.to_string(),
         Some(Value::Number(number)) => number.to_string(),

@@ -1,0 +1,210 @@
+//! A plugin that misbehaves as its settings say: `{"mode": "loop"}`. It keeps quiet until an
+//! object changes, so that what goes wrong goes wrong in one `on-change`; modes that begin with
+//! `describe-` go wrong at once.
+
+mod faults;
+
+use haptic_guest::{
+    ChangeKind, ChangeStats, Config, Error, Plugin, ResourceEvent, Store, Watch, all_synced, log,
+    output,
+};
+use serde::Deserialize;
+
+/// Every way to misbehave, and the two modes that do not: a test holds this list against the
+/// tests, so that each guest has one.
+pub const MODES: &[&str] = &[
+    "report",
+    "read-all",
+    "panic",
+    "err",
+    "err-twice",
+    "exit",
+    "loop",
+    "sleep",
+    "memory",
+    "recursion",
+    "huge-output",
+    "many-outputs",
+    "bad-names",
+    "log-flood",
+    "long-line",
+    "print",
+    "leak-handles",
+    "large-answer",
+    "wrong-reads",
+    "wasi",
+    "describe-panic",
+    "describe-err",
+    "describe-wrong",
+    "describe-nothing",
+    "describe-too-much",
+    "describe-reads",
+    "new-err",
+];
+
+/// The plugin's settings.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    mode: String,
+}
+
+/// The plugin.
+pub struct Guest {
+    mode: String,
+    changes_seen: u32,
+}
+
+impl Plugin for Guest {
+    fn describe(config: &Config) -> Result<Vec<Watch>, Error> {
+        let Settings { mode } = config.parse()?;
+        match mode.as_str() {
+            "describe-panic" => panic!("describe panics on purpose"),
+            "describe-err" => Err(Error::new("the colour is missing")),
+            "describe-wrong" => Ok(faults::wrong_watches()),
+            "describe-nothing" => Ok(Vec::new()),
+            "describe-too-much" => Ok((0..1_000)
+                .map(|i| Watch::new(format!("w{i}"), "v1", "pods"))
+                .collect()),
+            "describe-reads" => {
+                let store = Store::open("configmaps").map(|_store| ());
+                let write = output::write("a", "b");
+                Err(Error::new(format!(
+                    "{store:?} {write:?} synced={}",
+                    all_synced()
+                )))
+            }
+            known if MODES.contains(&known) => Ok(watches()),
+            unknown => Err(Error::new(format!("there is no mode {unknown:?}"))),
+        }
+    }
+
+    fn new(config: &Config) -> Result<Self, Error> {
+        let Settings { mode } = config.parse()?;
+        if mode == "new-err" {
+            return Err(Error::new("there is nothing to make it from"));
+        }
+        Ok(Guest {
+            mode,
+            changes_seen: 0,
+        })
+    }
+
+    fn on_sync_complete(&mut self, store: &Store<'_>, initial_count: u32) -> Result<(), Error> {
+        let name = store.name();
+        log::info!(
+            store = name,
+            "{} objects, all synced: {}",
+            initial_count,
+            all_synced()
+        );
+        output::write(&format!("synced/{name}"), &format!("{initial_count}\n"))?;
+        if self.mode == "read-all" {
+            self.read_all("sync", name)?;
+        }
+        Ok(())
+    }
+
+    fn on_change(&mut self, store: &Store<'_>, stats: ChangeStats) -> Result<(), Error> {
+        self.changes_seen += 1;
+        match self.mode.as_str() {
+            "read-all" => self.read_all("change", store.name())?,
+            "err-twice" if self.changes_seen <= 2 => {
+                output::write("half-written", "")?;
+                return Err(Error::new(format!(
+                    "refused on purpose, time {}",
+                    self.changes_seen
+                )));
+            }
+            mode => faults::misbehave(mode, store)?,
+        }
+        output::write("report", &report(store, stats)?)?;
+        Ok(())
+    }
+
+    fn on_resource_change(&mut self, watch: &str, event: ResourceEvent) -> Result<(), Error> {
+        log::info!("{}: {:?}", watch, event);
+        let current = event.current::<serde::de::IgnoredAny>()?.is_some();
+        output::write("object", &format!("{watch} exists: {current}\n{event:?}\n"))?;
+        Ok(())
+    }
+}
+
+fn watches() -> Vec<Watch> {
+    vec![
+        Watch::new("configmaps", "v1", "configmaps")
+            .index("by-colour", ["data.colour"])
+            .ignore_fields(["metadata.managedFields"]),
+        Watch::new("services", "v1", "services")
+            .field_selector("spec.type=ClusterIP,spec.sessionAffinity!=ClientIP")
+            .label_selector("app,tier notin (canary)")
+            .namespaces(["shop", "blog"])
+            .keep_fields(["spec.ports"]),
+        Watch::object("settings", "v1", "configmaps", "settings").own_namespace(),
+    ]
+}
+
+/// What the plugin was told, from both sides that must agree (C3).
+fn report(store: &Store<'_>, stats: ChangeStats) -> Result<String, Error> {
+    let ChangeStats {
+        created,
+        modified,
+        deleted,
+        is_initial_sync,
+    } = stats;
+    let name = store.name();
+    let mut text = format!("{name} +{created} ~{modified} -{deleted} initial={is_initial_sync}\n");
+    for change in store.changes()? {
+        let kind = match change.kind {
+            ChangeKind::Created => '+',
+            ChangeKind::Modified => '~',
+            ChangeKind::Deleted => '-',
+        };
+        text += &format!("{kind}{}/{}\n", change.namespace, change.name);
+    }
+    Ok(text)
+}
+
+impl Guest {
+    /// Every read that there is, written down.
+    fn read_all(&self, when: &str, told: &str) -> Result<(), Error> {
+        let mut text = format!("{when} {told} {}\n", Config::get().json());
+        for name in ["configmaps", "services"] {
+            let store = Store::open(name)?;
+            let mut line = |what: &str, value: &dyn std::fmt::Debug| {
+                text += &format!("{name} {what}: {value:?}\n");
+            };
+            line(
+                "len, revision",
+                &(store.len(), store.revision(), store.is_empty()),
+            );
+            line("list", &store.list_json());
+            line("get shop", &store.get_json(&["shop"]));
+            line("get shop/web", &store.get_json(&["shop", "web"]));
+            line("get_object", &store.get_object_json("shop", "web"));
+            line("red", &store.get_by_json("by-colour", &["red"]));
+            line(
+                "columns",
+                &store.columns(&["metadata.name", "spec.ports[*].port"], &[]),
+            );
+            line(
+                "columns of blog",
+                &store.columns(&["metadata.name"], &["blog"]),
+            );
+            let first = store.page_json(None, 2);
+            let next = first.as_ref().ok().and_then(|page| page.next.clone());
+            line("page", &first);
+            line(
+                "next page",
+                &next.map(|cursor| store.page_json(Some(&cursor), 2)),
+            );
+            line("changes", &store.changes());
+        }
+        faults::wrong_reads(&mut text);
+        log::debug!(store = told, "read {} bytes", text.len());
+        output::write_bytes(&format!("reads/{when}/{told}"), text.as_bytes())?;
+        Ok(())
+    }
+}
+
+haptic_guest::export!(Guest);

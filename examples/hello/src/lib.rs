@@ -2,7 +2,8 @@
 
 use haptic_guest::{Config, Error, Plugin, Store, Watch, output};
 
-struct Hello;
+/// The plugin.
+pub struct Hello;
 
 impl Plugin for Hello {
     fn describe(_config: &Config) -> Result<Vec<Watch>, Error> {

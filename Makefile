@@ -23,7 +23,7 @@ lint: ## Check formatting, clippy and shell scripts, warnings denied
 	cargo clippy --workspace --all-targets -- -D warnings
 
 bench: ## Print decode time and stored bytes an object, beside kube-rs
-	cargo bench -p haptic-core
+	cargo bench -p haptic-core --bench decode --bench store
 
 build: ## Build the optimised host: target/release/haptic-host
 	cargo build --release -p haptic-host

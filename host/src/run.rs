@@ -512,6 +512,11 @@ impl Dispatch {
             }
             Event::Done { plugin, done } => {
                 self.running -= 1;
+                if done.result.as_ref().is_err_and(WorkError::reader_is_gone) {
+                    info!("whoever read standard output has gone: stopping");
+                    self.stopping = Some(tokio::time::Instant::now());
+                    return Ok(());
+                }
                 let outcome = done
                     .result
                     .as_ref()

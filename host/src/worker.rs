@@ -84,6 +84,16 @@ impl WorkError {
     }
 }
 
+impl WorkError {
+    /// Whether standard output was closed at the other end, as `| head` does:
+    /// no failure, but nothing is left to do.
+    #[must_use]
+    pub fn reader_is_gone(&self) -> bool {
+        matches!(self, Self::Commit(SinkError::Stdout(error))
+            if error.kind() == std::io::ErrorKind::BrokenPipe)
+    }
+}
+
 /// A running worker. Dropping it ends the thread after the callback that is
 /// running, without waiting for it.
 pub struct Worker {

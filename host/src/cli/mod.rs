@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::Parser;
-use haptic_cluster::{Cluster, Feed, Options, load_manifests};
+use haptic_cluster::{Cluster, Feed, Options};
 use kube::client::Body;
 use tracing::info;
 
@@ -181,8 +181,6 @@ struct Embedded {
 
 /// Starts an embedded cluster and feeds it.
 async fn embedded(manifests: &[PathBuf], options: Options) -> anyhow::Result<Embedded> {
-    // Read first: a broken manifest is found before a port is bound.
-    load_manifests(manifests).map_err(|errors| wrong_manifests(&errors))?;
     let cluster = Cluster::start(options).await?;
     let feed = cluster
         .feed(manifests)

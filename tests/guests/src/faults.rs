@@ -150,7 +150,7 @@ pub(crate) fn wrong_reads(text: &mut String) {
         "no name",
         store
             .get_object_json("a", "")
-            .map_or_else(|e| Some(e.to_string()), |found| found),
+            .unwrap_or_else(|error| Some(error.to_string())),
     );
 }
 

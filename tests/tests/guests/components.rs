@@ -1,9 +1,9 @@
 //! P7: what is no plugin of this host is refused before it runs, with a sentence that says what
 //! it is instead; and what breaks the component's own binary interface fails alone.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use haptic_harness::{Harness, LoadError};
+use haptic_harness::{Harness, Limits, LoadError};
 use haptic_tests::component;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -267,8 +267,10 @@ fn p1_a_start_function_that_loops_ends_at_the_time_limit() {
     let path = folder.path().join("start.wasm");
     let start = "(func $spin (loop $again (br $again))) (start $spin)";
     std::fs::write(&path, assemble(WIT, &EXPORTS, start)).unwrap();
-    let mut limits = haptic_harness::Limits::default();
-    limits.callback_time = std::time::Duration::from_millis(150);
+    let limits = Limits {
+        callback_time: Duration::from_millis(150),
+        ..Limits::default()
+    };
     let error = Harness::wasm(&path).limits(limits).load().err().unwrap();
     assert_eq!(
         error.to_string(),

@@ -75,7 +75,7 @@ enum Flight {
     /// Sent, no headers yet.
     Opening(Opening),
     /// The body is coming.
-    Reading(Body, Option<Inflate>),
+    Reading(Body, Option<Box<Inflate>>),
 }
 
 /// A gzip decoder that hands out what it has decoded so far; several members in
@@ -247,8 +247,10 @@ impl Driver {
                     .headers
                     .get(header::CONTENT_ENCODING)
                     .is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-                self.flight =
-                    Flight::Reading(body, gzip.then(|| Inflate(MultiGzDecoder::new(Vec::new()))));
+                self.flight = Flight::Reading(
+                    body,
+                    gzip.then(|| Box::new(Inflate(MultiGzDecoder::new(Vec::new())))),
+                );
                 self.step(Input::Headers {
                     status: parts.status.as_u16(),
                     retry_after: retry_after(&parts.headers),
@@ -341,4 +343,57 @@ fn transport_error(error: &kube::Error) -> TransportError {
         _ => TransportErrorKind::Other,
     };
     TransportError { kind, text }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    #[test]
+    fn w11_several_gzip_members_are_one_text_however_they_are_cut() {
+        let member = |text: &str| {
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            encoder.write_all(text.as_bytes()).unwrap();
+            encoder.finish().unwrap()
+        };
+        let bytes = [member("{\"a\":1}\n"), member(&"x".repeat(10_000))].concat();
+        for cut in [1, 7, 100, bytes.len()] {
+            let mut inflate = Inflate(MultiGzDecoder::new(Vec::new()));
+            let mut text = Vec::new();
+            for chunk in bytes.chunks(cut) {
+                text.extend(inflate.push(chunk).unwrap());
+            }
+            assert_eq!(
+                text,
+                format!("{{\"a\":1}}\n{}", "x".repeat(10_000)).into_bytes(),
+                "{cut}"
+            );
+        }
+    }
+
+    #[test]
+    fn w11_what_is_no_gzip_is_an_error() {
+        let mut inflate = Inflate(MultiGzDecoder::new(Vec::new()));
+        assert!(
+            inflate
+                .push(b"{\"plain\": true}, more than a header")
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn w7_retry_after_is_read_in_seconds() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(retry_after(&headers), None);
+        headers.insert(header::RETRY_AFTER, "7".parse().unwrap());
+        assert_eq!(retry_after(&headers), Some(Duration::from_secs(7)));
+        headers.insert(
+            header::RETRY_AFTER,
+            "Wed, 21 Oct 2026 07:28:00 GMT".parse().unwrap(),
+        );
+        assert_eq!(retry_after(&headers), None);
+    }
 }

@@ -33,6 +33,9 @@ pub struct Access {
     /// The host's own namespace (contract W2); `None` when neither a service
     /// account nor the kubeconfig's context names one.
     pub own_namespace: Option<String>,
+    /// Whether the server is on this machine: compressing would cost more than it
+    /// saves.
+    pub loopback: bool,
 }
 
 /// Why no client could be made.
@@ -50,7 +53,7 @@ pub enum AccessError {
     #[error(
         "no cluster is configured: give --kubeconfig FILE, set KUBECONFIG, run inside a cluster, or use --manifests DIR for an embedded one"
     )]
-    NotConfigured(#[source] Box<kube::config::InferConfigError>),
+    NotConfigured,
     /// The context named does not exist, or is broken.
     #[error("cannot use context {context:?} of the kubeconfig")]
     Context {
@@ -80,45 +83,69 @@ pub enum AccessError {
 /// # Errors
 /// [`AccessError`]; nothing was sent yet.
 pub async fn connect(options: &AccessOptions) -> Result<Access, AccessError> {
+    let (path, kubeconfig) = match named(options)? {
+        Some(found) => found,
+        None => return in_cluster(),
+    };
+    let context = options.context.as_deref();
+    let namespace = context_namespace(&kubeconfig, context);
     let wanted = KubeConfigOptions {
         context: options.context.clone(),
         ..Default::default()
     };
-    let (config, namespace) = if let Some(path) = &options.kubeconfig {
-        let unusable = |source| AccessError::Kubeconfig {
-            path: path.clone(),
+    let config = Config::from_custom_kubeconfig(kubeconfig, &wanted)
+        .await
+        .map_err(|source| match context {
+            Some(context) => AccessError::Context {
+                context: context.to_owned(),
+                source: Box::new(source),
+            },
+            None => AccessError::Kubeconfig {
+                path,
+                source: Box::new(source),
+            },
+        })?;
+    finish(config, namespace)
+}
+
+/// The kubeconfig that is named, or that stands at the usual place; a broken one
+/// is an error, and never a reason to look elsewhere.
+fn named(options: &AccessOptions) -> Result<Option<(PathBuf, Kubeconfig)>, AccessError> {
+    let unusable = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| AccessError::Kubeconfig {
+            path,
             source: Box::new(source),
-        };
-        let kubeconfig = Kubeconfig::read_from(path).map_err(unusable)?;
-        let namespace = context_namespace(&kubeconfig, options.context.as_deref());
-        let config = Config::from_custom_kubeconfig(kubeconfig, &wanted)
-            .await
-            .map_err(unusable)?;
-        (config, namespace)
-    } else if let Some(context) = &options.context {
-        let unusable = |source| AccessError::Context {
-            context: context.clone(),
-            source: Box::new(source),
-        };
-        let kubeconfig = Kubeconfig::read().map_err(unusable)?;
-        let namespace = context_namespace(&kubeconfig, Some(context));
-        let config = Config::from_custom_kubeconfig(kubeconfig, &wanted)
-            .await
-            .map_err(unusable)?;
-        (config, namespace)
-    } else {
-        let config = Config::infer()
-            .await
-            .map_err(|e| AccessError::NotConfigured(Box::new(e)))?;
-        let namespace = match std::fs::read_to_string(NAMESPACE_FILE) {
-            Ok(text) => Some(text.trim().to_owned()),
-            Err(_not_in_a_pod) => Kubeconfig::read()
-                .ok()
-                .and_then(|k| context_namespace(&k, None)),
-        };
-        (config, namespace)
+        }
     };
-    finish(config, namespace.filter(|namespace| !namespace.is_empty()))
+    if let Some(path) = &options.kubeconfig {
+        let kubeconfig = Kubeconfig::read_from(path).map_err(unusable(path))?;
+        return Ok(Some((path.clone(), kubeconfig)));
+    }
+    if let Some(list) = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty()) {
+        let path = PathBuf::from(list);
+        let kubeconfig = Kubeconfig::from_env().map_err(unusable(&path))?;
+        return Ok(kubeconfig.map(|kubeconfig| (path, kubeconfig)));
+    }
+    let usual = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".kube/config"));
+    match usual.filter(|path| path.is_file()) {
+        Some(path) => {
+            let kubeconfig = Kubeconfig::read_from(&path).map_err(unusable(&path))?;
+            Ok(Some((path, kubeconfig)))
+        }
+        None => Ok(None),
+    }
+}
+
+fn in_cluster() -> Result<Access, AccessError> {
+    let config = Config::incluster().map_err(|source| {
+        tracing::debug!("no in-cluster configuration: {source}");
+        AccessError::NotConfigured
+    })?;
+    let namespace = std::fs::read_to_string(NAMESPACE_FILE)
+        .ok()
+        .map(|text| text.trim().to_owned());
+    finish(config, namespace)
 }
 
 /// Makes a client for an embedded cluster.
@@ -139,6 +166,10 @@ fn finish(mut config: Config, own_namespace: Option<String>) -> Result<Access, A
     config.read_timeout = None;
     config.default_retry = false;
     let url = config.cluster_url.to_string();
+    let loopback = config.cluster_url.host().is_some_and(|host| {
+        let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
+        host == "localhost" || address.is_some_and(|address| address.is_loopback())
+    });
     let client = Client::try_from(config).map_err(|source| AccessError::Client {
         url: url.clone(),
         source: Box::new(source),
@@ -146,7 +177,8 @@ fn finish(mut config: Config, own_namespace: Option<String>) -> Result<Access, A
     Ok(Access {
         client,
         url,
-        own_namespace,
+        own_namespace: own_namespace.filter(|namespace| !namespace.is_empty()),
+        loopback,
     })
 }
 

@@ -18,12 +18,33 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
         }
         next = error.source();
     }
-    parts.join(": ")
+    printable(&parts.join(": "))
+}
+
+/// Escapes control characters but newlines and tabs: names from a cluster or a
+/// file must not forge lines or colours.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escape = c.is_control() && !matches!(c, '\n' | '\t');
+            let (plain, escaped) = if escape {
+                (None, Some(c.escape_default()))
+            } else {
+                (Some(c), None)
+            };
+            plain.into_iter().chain(escaped.into_iter().flatten())
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_shown_and_not_obeyed() {
+        assert_eq!(printable("a\u{1b}[31mb\nc"), "a\\u{1b}[31mb\nc");
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]

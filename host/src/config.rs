@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use haptic_core::spec::{ScopeSpec, Storage, WatchSpec};
+use haptic_core::{
+    selector::{FieldSelector, LabelSelector},
+    spec::{ScopeSpec, Storage, WatchSpec},
+};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -65,7 +68,7 @@ pub struct WatchOverride {
 #[serde(untagged)]
 enum LabelSelectorForm {
     Text(String),
-    Structured(haptic_core::selector::LabelSelector),
+    Structured(LabelSelector),
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -384,10 +387,46 @@ fn watch(place: &str, value: &Value, mistakes: &mut Mistakes) -> Option<WatchOve
         }
     }
     let watch: WatchOverride = serde_json::from_value(Value::Object(good)).ok()?;
+    check_expressions(place, &watch, mistakes);
     if watch.namespaces.is_some() && watch.namespaced_watch == Some(true) {
         mistakes.add(place, "namespaces and namespacedWatch exclude each other");
     }
     Some(watch)
+}
+
+/// Compiles every path and selector of a watch, so that wrong ones are reported
+/// with the file's other mistakes and at their places.
+fn check_expressions(place: &str, watch: &WatchOverride, mistakes: &mut Mistakes) {
+    let lists = [
+        ("indexBy".to_owned(), &watch.index_by),
+        ("ignoreFields".to_owned(), &watch.ignore_fields),
+        ("keepFields".to_owned(), &watch.keep_fields),
+    ];
+    let lists = lists
+        .iter()
+        .filter_map(|(field, list)| Some((field.clone(), list.as_ref()?)));
+    let indexes = watch.indexes.iter().flatten();
+    let indexes = indexes.map(|(name, list)| (format!("indexes.{name}"), list));
+    for (field, paths) in lists.chain(indexes) {
+        for (i, path) in paths.iter().enumerate() {
+            if let Err(error) = haptic_core::path::Path::parse(path) {
+                mistakes.add(format!("{place}.{field}[{i}]"), error.to_string());
+            }
+        }
+    }
+    if let Some(LabelSelectorForm::Text(text)) = &watch.label_selector
+        && let Err(error) = LabelSelector::parse(text)
+    {
+        mistakes.add(format!("{place}.labelSelector"), error.to_string());
+    }
+    if let Some(text) = watch
+        .field_selector
+        .as_deref()
+        .filter(|text| !text.trim().is_empty())
+        && let Err(error) = FieldSelector::parse(text)
+    {
+        mistakes.add(format!("{place}.fieldSelector"), error.to_string());
+    }
 }
 
 /// A configured watch that does not fit what the plugin declares.

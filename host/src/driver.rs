@@ -23,7 +23,10 @@ use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{access::Access, chain::chain};
+use crate::{
+    access::Access,
+    chain::{chain, printable},
+};
 
 /// What a watch tells the dispatch loop.
 #[derive(Debug)]
@@ -110,6 +113,7 @@ pub struct Driver {
     permit: Option<OwnedSemaphorePermit>,
     actions: Vec<Action>,
     name: String,
+    last_warning: String,
 }
 
 impl Driver {
@@ -125,6 +129,7 @@ impl Driver {
     ) -> Self {
         Self {
             name: name.to_owned(),
+            last_warning: String::new(),
             access,
             machine,
             lists,
@@ -197,7 +202,14 @@ impl Driver {
                     Action::Note { level, message } => match level {
                         NoteLevel::Debug => tracing::debug!(watch = self.name, "{message}"),
                         NoteLevel::Info => tracing::info!(watch = self.name, "{message}"),
-                        NoteLevel::Warn => tracing::warn!(watch = self.name, "{message}"),
+                        // A failure that repeats itself is news once.
+                        NoteLevel::Warn if self.last_warning == message => {
+                            tracing::debug!(watch = self.name, "{message}");
+                        }
+                        NoteLevel::Warn => {
+                            tracing::warn!(watch = self.name, "{}", printable(&message));
+                            self.last_warning = message;
+                        }
                     },
                 }
             }
@@ -221,9 +233,12 @@ impl Driver {
             path = request.path_and_query,
             "request"
         );
-        let built = http::Request::get(request.path_and_query.as_str())
-            .header(header::ACCEPT, request.accept)
-            .body(Body::empty());
+        let mut built = http::Request::get(request.path_and_query.as_str())
+            .header(header::ACCEPT, request.accept);
+        if !self.access.loopback {
+            built = built.header(header::ACCEPT_ENCODING, "gzip");
+        }
+        let built = built.body(Body::empty());
         let client = self.access.client.clone();
         self.flight = Flight::Opening(Box::pin(async move {
             client.send(built.map_err(kube::Error::HttpError)?).await

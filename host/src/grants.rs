@@ -84,14 +84,34 @@ impl fmt::Display for Grant {
 
 /// A watch that no grant covers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("watch {watch:?} reads {what}, which is not allowed: add --allow {flag}")]
+#[error("watch {watch:?} reads {what}, which is not allowed")]
 pub struct Refusal {
     /// The watch.
     pub watch: String,
     /// What it reads, and where.
     pub what: String,
-    /// What to add.
+    /// The grant that it lacks.
     pub flag: String,
+}
+
+/// What to write so that everything refused is allowed as well.
+#[must_use]
+pub fn advice(grants: &[Grant], refused: &[Refusal]) -> String {
+    let mut all: Vec<String> = match grants {
+        // Naming anything takes away what holds without a grant.
+        [] => vec![Grant::Declared.to_string()],
+        given => given.iter().map(ToString::to_string).collect(),
+    };
+    for refusal in refused {
+        if !all.contains(&refusal.flag) {
+            all.push(refusal.flag.clone());
+        }
+    }
+    format!(
+        "allow it with --allow {}, or with allow: [{}] in the configuration",
+        all.join(","),
+        all.join(", ")
+    )
 }
 
 /// Checks the watches of one plugin; answers every one that is refused.
@@ -221,6 +241,27 @@ mod tests {
                 needed,
                 "{grants:?} {resources} {scope:?}"
             );
+        }
+    }
+
+    #[test]
+    fn p8_the_advice_is_one_flag_that_is_enough() {
+        let plans = [
+            plan("ingresses", ScopeSpec::AllNamespaces),
+            plan("secrets", ScopeSpec::AllNamespaces),
+        ];
+        for (given, advised) in [
+            (&[][..], "declared,secrets"),
+            (&["secrets"], "secrets,ingresses"),
+            (&["pods"], "pods,ingresses,secrets"),
+        ] {
+            let grants: Vec<Grant> = given.iter().map(|g| g.parse().unwrap()).collect();
+            let refused = refusals(&grants, &plans, "own");
+            assert!(
+                advice(&grants, &refused).starts_with(&format!("allow it with --allow {advised},"))
+            );
+            let advised: Vec<Grant> = advised.split(',').map(|g| g.parse().unwrap()).collect();
+            assert_eq!(refusals(&advised, &plans, "own"), []);
         }
     }
 

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use haptic_core::{
+    Time,
     engine::{Callback, Engine, Outcome, PluginId, StoreId},
     spec::{SpecErrors, WatchPlan, plan_all},
     watch::{Machine, WatchConfig, WatchState},
@@ -14,7 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     access::Access,
-    chain::chain,
+    chain::{chain, printable},
     config::{self, OverrideError, PluginConfig},
     diff,
     driver::{CONCURRENT_LISTS, Clock, Driver, Report},
@@ -95,6 +96,20 @@ pub enum RunError {
         /// Each watch that is not synced, with its state.
         watches: Vec<String>,
     },
+    /// `--once` was stopped by a signal before it was done (130).
+    #[error("stopped before everything was rendered")]
+    Interrupted,
+    /// The host itself failed (1).
+    #[error(
+        "the host failed while it ran plugin {plugin}: please report this with the panic message above"
+    )]
+    Host {
+        /// Its name.
+        plugin: String,
+    },
+    /// Several plugins cannot be run (the code of the first).
+    #[error("{} plugins cannot be run:{}", .0.len(), lines(&.0.iter().map(|e| chain(e)).collect::<Vec<_>>()))]
+    Several(Vec<RunError>),
     /// The system gave no thread (1).
     #[error("cannot start a thread for plugin {plugin}")]
     Thread {
@@ -114,7 +129,9 @@ impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Plugin { .. } | Self::Thread { .. } => 1,
+            Self::Plugin { .. } | Self::Thread { .. } | Self::Host { .. } => 1,
+            Self::Interrupted => 130,
+            Self::Several(errors) => errors.first().map_or(1, Self::exit_code),
             Self::Settings { .. } | Self::Watches { .. } | Self::Output { .. } => 2,
             Self::NotSynced { .. } => 3,
         }
@@ -186,7 +203,9 @@ pub async fn prepare(
     let refused: Vec<Refusal> =
         grants::refusals(&run.config.allow, &plans, own_namespace.unwrap_or_default());
     if !refused.is_empty() {
-        return Err(wrong(refused.iter().map(ToString::to_string).collect()));
+        let mut mistakes: Vec<String> = refused.iter().map(ToString::to_string).collect();
+        mistakes.push(grants::advice(&run.config.allow, &refused));
+        return Err(wrong(mistakes));
     }
     let sink = Sink::open(&run.output).map_err(|source| RunError::Output {
         plugin: name.clone(),
@@ -359,7 +378,14 @@ impl Watches {
     }
 
     /// One line a change; a list in progress is one state, told about as it grows.
-    fn changed(&mut self, store: StoreId, source: usize, state: WatchState, objects: usize) {
+    fn changed(
+        &mut self,
+        now: Time,
+        store: StoreId,
+        source: usize,
+        state: WatchState,
+        objects: usize,
+    ) {
         let Some((name, last)) = self.states.get_mut(&(store, source)) else {
             return;
         };
@@ -370,12 +396,31 @@ impl Watches {
             }
             WatchState::Listing { received } => info!(watch, objects = received, "loading"),
             WatchState::Synced => info!(watch, objects, "synced"),
+            WatchState::Stale { since } => {
+                let silent = Duration::from_secs((now - *since).as_secs());
+                warn!(
+                    watch,
+                    objects,
+                    ?silent,
+                    "lost; what is known stays, and it is tried again"
+                );
+            }
             WatchState::WaitingForCrd
             | WatchState::Forbidden { .. }
-            | WatchState::Stale { .. }
-            | WatchState::Failing { .. } => warn!(watch, "{state}"),
+            | WatchState::Failing { .. } => warn!(watch, "{}", printable(&state.to_string())),
         }
         *last = state;
+    }
+
+    /// Whether a store will not sync unless somebody outside does something.
+    fn hopeless(&self, store: StoreId) -> bool {
+        self.states.iter().any(|((id, _), (_, state))| {
+            *id == store
+                && matches!(
+                    state,
+                    WatchState::WaitingForCrd | WatchState::Forbidden { .. }
+                )
+        })
     }
 
     fn not_synced(&self) -> Vec<String> {
@@ -403,7 +448,19 @@ struct Dispatch {
     clock: Clock,
     options: RunOptions,
     running: usize,
-    stopping: Option<tokio::time::Instant>,
+    /// Until when, and why.
+    stopping: Option<(tokio::time::Instant, Stop)>,
+}
+
+/// Why a run ends.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// By a signal.
+    Asked,
+    /// Nobody reads standard output any more.
+    ReaderGone,
+    /// `--once` took too long.
+    GaveUp,
 }
 
 impl Dispatch {
@@ -412,28 +469,26 @@ impl Dispatch {
         queue: &mut mpsc::Receiver<Event>,
         watches: &mut Watches,
     ) -> Result<(), RunError> {
-        let give_up = self
+        let mut give_up = self
             .options
             .once
             .then(|| tokio::time::Instant::now() + self.options.once_timeout);
         loop {
-            if self.stopping.is_none() {
-                self.start_calls();
-            } else if self.running == 0 {
+            match self.stopping {
+                None => self.start_calls(),
+                Some((_, why)) if self.running == 0 => return self.stopped(why, watches),
+                Some(_) => {}
+            }
+            if self.options.once && self.running == 0 && self.settled(watches) {
                 return Ok(());
             }
-            if self.options.once && self.running == 0 && self.settled() {
-                return Ok(());
-            }
-            let due = self.engine.next_due().filter(|_| self.stopping.is_none());
-            let wake = [
-                due.map(|due| self.clock.deadline(due)),
-                self.stopping,
-                give_up,
-            ]
-            .into_iter()
-            .flatten()
-            .min();
+            let due = self
+                .engine
+                .next_due()
+                .filter(|_| self.stopping.is_none())
+                .map(|due| self.clock.deadline(due));
+            let limit = self.stopping.map(|(limit, _)| limit);
+            let wake = [due, limit, give_up].into_iter().flatten().min();
             tokio::select! {
                 event = queue.recv() => match event {
                     Some(event) => self.event(event, watches)?,
@@ -441,18 +496,33 @@ impl Dispatch {
                 },
                 () = sleep_until(wake) => {
                     let now = tokio::time::Instant::now();
-                    if self.stopping.is_some_and(|limit| now >= limit) {
+                    if let Some((limit, why)) = self.stopping && now >= limit {
                         warn!("a callback did not end in time; what it would have written is dropped");
-                        return Ok(());
+                        return self.stopped(why, watches);
                     }
-                    if give_up.is_some_and(|limit| now >= limit) && self.running == 0 {
-                        return Err(RunError::NotSynced {
-                            after: self.options.once_timeout,
-                            watches: watches.not_synced(),
-                        });
+                    if give_up.is_some_and(|limit| now >= limit) {
+                        give_up = None;
+                        self.stop(Stop::GaveUp);
                     }
                 }
             }
+        }
+    }
+
+    /// Nothing is started from here on; what runs has a while to end.
+    fn stop(&mut self, why: Stop) {
+        self.stopping
+            .get_or_insert((tokio::time::Instant::now() + SHUTDOWN, why));
+    }
+
+    fn stopped(&self, why: Stop, watches: &Watches) -> Result<(), RunError> {
+        match why {
+            Stop::Asked if self.options.once => Err(RunError::Interrupted),
+            Stop::Asked | Stop::ReaderGone => Ok(()),
+            Stop::GaveUp => Err(RunError::NotSynced {
+                after: self.options.once_timeout,
+                watches: watches.not_synced(),
+            }),
         }
     }
 
@@ -460,8 +530,11 @@ impl Dispatch {
         self.workers.keys().copied()
     }
 
-    fn settled(&self) -> bool {
-        self.plugins().all(|plugin| self.engine.is_settled(plugin))
+    fn settled(&self, watches: &Watches) -> bool {
+        self.plugins().all(|plugin| {
+            self.engine
+                .is_settled(plugin, |store| watches.hopeless(store))
+        })
     }
 
     fn start_calls(&mut self) {
@@ -508,13 +581,13 @@ impl Dispatch {
                 report: Report::State(state),
             } => {
                 let objects = self.engine.status(store).map_or(0, |status| status.objects);
-                watches.changed(store, source, state, objects);
+                watches.changed(now, store, source, state, objects);
             }
             Event::Done { plugin, done } => {
                 self.running -= 1;
                 if done.result.as_ref().is_err_and(WorkError::reader_is_gone) {
                     info!("whoever read standard output has gone: stopping");
-                    self.stopping = Some(tokio::time::Instant::now());
+                    self.stop(Stop::ReaderGone);
                     return Ok(());
                 }
                 let outcome = done
@@ -526,7 +599,7 @@ impl Dispatch {
             }
             Event::Stop => {
                 info!("stopping");
-                self.stopping = Some(tokio::time::Instant::now() + SHUTDOWN);
+                self.stop(Stop::Asked);
             }
         }
         Ok(())
@@ -543,6 +616,7 @@ impl Dispatch {
                 return Err(match error {
                     WorkError::Call(source) => RunError::Plugin { plugin, source },
                     WorkError::Commit(source) => RunError::Output { plugin, source },
+                    WorkError::Host => RunError::Host { plugin },
                 });
             }
             Err(error) => {

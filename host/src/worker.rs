@@ -2,7 +2,7 @@
 //! what they wrote. A thread of its own, so that a plugin that loops takes its
 //! share of the scheduler and nobody else's (contract P6).
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, thread::JoinHandle, time::Duration};
 
 use haptic_core::{
     engine::{Callback, Outcome},
@@ -71,6 +71,12 @@ pub enum WorkError {
     /// The callback succeeded, and its outputs could not be put in their place.
     #[error(transparent)]
     Commit(#[from] SinkError),
+    /// The host itself panicked: a bug of ours, which the panic's own message on
+    /// standard error describes.
+    #[error(
+        "the host failed while it ran a callback: please report this with the panic message above"
+    )]
+    Host,
 }
 
 impl WorkError {
@@ -79,6 +85,7 @@ impl WorkError {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::Call(error) if !error.instance_lives() => Outcome::Died,
+            Self::Host => Outcome::Died,
             Self::Call(_) | Self::Commit(_) => Outcome::Failed,
         }
     }
@@ -140,7 +147,11 @@ fn work(
 ) {
     let mut instance = Some(first);
     while let Ok(job) = queue.recv() {
-        let result = runtime.block_on(perform(&mut options, &mut instance, &job));
+        let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
+            runtime.block_on(perform(&mut options, &mut instance, &job))
+        }));
+        // The instance that was running is not used again.
+        let result = ran.unwrap_or(Err(WorkError::Host));
         if result
             .as_ref()
             .is_err_and(|error| error.outcome() == Outcome::Died)

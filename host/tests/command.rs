@@ -185,7 +185,12 @@ fn bad_input_is_one_sentence_with_its_exit_code_and_nothing_is_written() {
         (
             vec![p("--config"), &paths, p("--manifests"), &maps],
             2,
-            &["index-by[0]", "index-by[1]", "label-selector"],
+            &[
+                "3 mistakes",
+                "plugins.a.watchedResources.configmaps.indexBy[0]",
+                "configmaps.indexBy[1]",
+                "configmaps.labelSelector",
+            ],
         ),
         (
             vec![p("--plugin"), &hello, p("--manifests"), &broken],
@@ -214,7 +219,7 @@ fn bad_input_is_one_sentence_with_its_exit_code_and_nothing_is_written() {
             2,
             &[
                 "watch \"secrets\" reads secrets in all namespaces",
-                "--allow secrets",
+                "--allow declared,secrets",
             ],
         ),
         (

@@ -339,19 +339,21 @@ impl Engine {
             .is_some_and(|entry| self.all_synced(entry))
     }
 
-    /// Whether the plugin has been told of every required watch and nothing runs:
-    /// when `--once` is done.
+    /// Whether the plugin has been told everything and nothing runs: when `--once`
+    /// is done. An optional watch is waited for as well, unless `hopeless` says
+    /// that its store will not sync soon.
     #[must_use]
-    pub fn is_settled(&self, plugin: PluginId) -> bool {
+    pub fn is_settled(&self, plugin: PluginId, hopeless: impl Fn(StoreId) -> bool) -> bool {
         self.plugins.get(plugin.0).is_some_and(|entry| {
             entry.running.is_none()
                 && self.all_synced(entry)
                 && entry.subscriptions.iter().all(|subscription| {
-                    let open = match &subscription.delivery {
-                        Delivery::Collection { sync, .. } => *sync != Sync::Done,
-                        Delivery::Single { event, .. } => event.is_some(),
-                    };
-                    !(open && (subscription.required || self.stores[subscription.store].synced()))
+                    let synced = self.stores[subscription.store].synced();
+                    if synced {
+                        !subscription.has_news()
+                    } else {
+                        !subscription.required && hopeless(StoreId(subscription.store))
+                    }
                 })
         })
     }
@@ -558,7 +560,11 @@ impl Engine {
         match outcome {
             Outcome::Ok => {
                 subscription.failures = 0;
-                entry.failures = 0;
+                // An instance has recovered when it was told everything, and not
+                // with the first of several callbacks that it survived.
+                if !entry.subscriptions.iter().any(Subscription::has_news) {
+                    entry.failures = 0;
+                }
             }
             Outcome::Failed => {
                 subscription.failures += 1;
@@ -643,6 +649,14 @@ impl Subscription {
             }
         };
         Some((rank, due.max(self.not_before)))
+    }
+
+    /// Whether `on-sync-complete`, or an event of a single object, is to be told.
+    fn has_news(&self) -> bool {
+        match &self.delivery {
+            Delivery::Collection { sync, .. } => *sync == Sync::Due,
+            Delivery::Single { event, .. } => event.is_some(),
+        }
     }
 
     /// The store has just come to hold everything.

@@ -81,7 +81,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "DIR|-", default_value = "-")]
     pub(super) output: PathBuf,
 
-    /// Print what changed in each output as a unified diff, on standard output.
+    /// Print what changed in each output file as a unified diff, on standard output.
     #[arg(long)]
     pub(super) diff: bool,
 

@@ -7,6 +7,7 @@ use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser;
@@ -75,7 +76,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         }
         if let Some(error) = cause.downcast_ref::<AccessError>() {
             return match error {
-                AccessError::NotConfigured(_) => exit::CLUSTER,
+                AccessError::NotConfigured => exit::CLUSTER,
                 AccessError::Kubeconfig { .. }
                 | AccessError::Context { .. }
                 | AccessError::Client { .. }
@@ -157,11 +158,23 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         let access = access::connect_url(&embedded.cluster.url(), "default")?;
         (access, Some(embedded))
     };
-    let mut prepared = Vec::with_capacity(runs.len());
+    let (mut prepared, mut refused) = (Vec::new(), Vec::new());
     for plugin in runs {
-        prepared.push(run::prepare(plugin, &limits, access.own_namespace.as_deref()).await?);
+        match run::prepare(plugin, &limits, access.own_namespace.as_deref()).await {
+            Ok(plugin) => prepared.push(plugin),
+            Err(error) => refused.push(error),
+        }
     }
-    reach(&access).await?;
+    match refused.len() {
+        0 => {}
+        1 => refused.pop().map_or(Ok(()), Err)?,
+        _ => return Err(RunError::Several(refused).into()),
+    }
+    let patience = match args.once {
+        true => REACH.min(args.timeout.0),
+        false => REACH,
+    };
+    reach(&access, patience).await?;
     let options = RunOptions {
         limits,
         once: args.once,
@@ -199,9 +212,12 @@ fn wrong_manifests(errors: &[haptic_cluster::ManifestError]) -> anyhow::Error {
     Wrong(format!("the manifests cannot be used:{}", lines.concat())).into()
 }
 
+/// How long the API server may take to answer at start.
+const REACH: Duration = Duration::from_secs(15);
+
 /// Asks the server for its version, so that a wrong address or missing
 /// credentials are one sentence at start and not a retry for ever.
-async fn reach(access: &Access) -> Result<(), Unreachable> {
+async fn reach(access: &Access, patience: Duration) -> Result<(), Unreachable> {
     let unreachable = |what: String| Unreachable {
         url: access.url.clone(),
         what,
@@ -209,14 +225,26 @@ async fn reach(access: &Access) -> Result<(), Unreachable> {
     let request = http::Request::get("/version")
         .body(Body::empty())
         .map_err(|error| unreachable(format!("has no usable URL: {error}")))?;
-    let patience = std::time::Duration::from_secs(15);
     match tokio::time::timeout(patience, access.client.send(request)).await {
         Err(_elapsed) => Err(unreachable(format!("does not answer within {patience:?}"))),
         Ok(Err(error)) => Err(unreachable(format!("cannot be reached: {}", chain(&error)))),
         Ok(Ok(response)) if response.status() == http::StatusCode::UNAUTHORIZED => Err(
             unreachable("does not accept the credentials (401 Unauthorized)".to_owned()),
         ),
-        Ok(Ok(_any_answer)) => Ok(()),
+        Ok(Ok(response)) => {
+            let kind = response.headers().get(http::header::CONTENT_TYPE);
+            let kind = kind
+                .and_then(|kind| kind.to_str().ok())
+                .unwrap_or("nothing");
+            if kind.starts_with("application/json") {
+                Ok(())
+            } else {
+                Err(unreachable(format!(
+                    "is no Kubernetes API server: asked for its version it answers {} with {kind}",
+                    response.status()
+                )))
+            }
+        }
     }
 }
 
@@ -241,6 +269,7 @@ fn plugins(args: &RunArgs, config: Config, runtime: &Runtime) -> anyhow::Result<
         entries.push((file.clone(), entry));
     }
     for (name, mut entry) in configured {
+        entry.allow.extend(args.allow.iter().cloned());
         let Some(file) = entry.file.take() else {
             return Err(Wrong(format!(
                 "plugins.{name} has no file, and no --plugin is called {name}"
@@ -258,6 +287,7 @@ fn plugins(args: &RunArgs, config: Config, runtime: &Runtime) -> anyhow::Result<
     }
     let several = entries.len() > 1;
     let mut names: Vec<String> = Vec::new();
+    let mut places: Vec<PathBuf> = Vec::new();
     let mut runs = Vec::with_capacity(entries.len());
     for (file, config) in entries {
         let plugin = runtime.load(&file)?;
@@ -273,6 +303,21 @@ fn plugins(args: &RunArgs, config: Config, runtime: &Runtime) -> anyhow::Result<
             (None, shared) if shared == Path::new("-") || !several => shared.to_owned(),
             (None, shared) => shared.join(&name),
         };
+        if args.diff && output == Path::new("-") {
+            return Err(Wrong(
+                "--diff shows what changes in files: give --output DIR with it".to_owned(),
+            )
+            .into());
+        }
+        let place = std::path::absolute(&output).unwrap_or_else(|_| output.clone());
+        if output != Path::new("-") && places.contains(&place) {
+            return Err(Wrong(format!(
+                "plugin {name} shares the output directory {} with another plugin: each needs its own",
+                output.display()
+            ))
+            .into());
+        }
+        places.push(place);
         info!(plugin = name, bytes = plugin.size(), "loaded");
         names.push(name);
         runs.push(PluginRun {

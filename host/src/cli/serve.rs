@@ -1,6 +1,6 @@
 //! `haptic-host cluster`: the embedded cluster alone.
 
-use std::{io::Write, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{io::Write, path::Path};
 
 use haptic_cluster::Options;
 
@@ -13,33 +13,42 @@ pub(super) async fn serve(args: ClusterArgs) -> anyhow::Result<()> {
         ..Options::default()
     };
     let Embedded { cluster, _feed } = embedded(&args.manifests, options).await?;
-    match &args.kubeconfig {
+    let reach = match &args.kubeconfig {
         Some(path) => {
-            write_private(path, &cluster.kubeconfig())
-                .map_err(|e| Wrong(format!("cannot write kubeconfig {}: {e}", path.display())))?;
-            println!("serving {}", cluster.url());
-            println!("try: kubectl --kubeconfig {} get all -A", path.display());
+            write_private(path, &cluster.kubeconfig()).map_err(|e| {
+                Wrong(format!(
+                    "cannot write kubeconfig {}: {}",
+                    path.display(),
+                    e.kind()
+                ))
+            })?;
+            format!("--kubeconfig {}", path.display())
         }
-        None => {
-            println!("serving {}", cluster.url());
-            println!("try: kubectl --server {} get all -A", cluster.url());
-        }
+        None => format!("--server {}", cluster.url()),
+    };
+    let mut stdout = std::io::stdout();
+    // Nobody has to read this.
+    if let Err(error) = writeln!(
+        stdout,
+        "serving {}\ntry: kubectl {reach} get all -A",
+        cluster.url()
+    ) {
+        tracing::warn!("cannot write to standard output: {error}");
     }
     stop_signal().await;
     cluster.shutdown().await;
     Ok(())
 }
 
-/// Written beside its place and renamed: whoever waits for the file finds it whole.
+/// Written beside its place and renamed: whoever waits for the file finds it
+/// whole. Only its owner may read it.
 fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".tmp");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
-    std::fs::rename(&beside, path)
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
 }

@@ -174,12 +174,14 @@ impl Instance {
             .haptic_plugin_callbacks()
             .call_describe(&mut self.store, &config);
         let result = tokio::time::timeout(limit + GRACE, call).await;
-        let watches = self.settle("describe", result)?;
+        let outcome = self.settle("describe", result);
+        self.flush_logs();
+        let watches = outcome?;
         Ok(watches.into_iter().map(watch_spec).collect())
     }
 
-    /// Runs one callback on `view`; `watch_name` is the name of its watch. What it wrote comes back only when it
-    /// returned ok.
+    /// Runs one callback on `view`; `watch_name` is the name of its watch. What it
+    /// wrote comes back only when it returned ok.
     ///
     /// # Errors
     /// [`CallError`]; the outputs of the call are gone.
@@ -197,24 +199,31 @@ impl Instance {
         start_clock(&mut self.store);
         let (name, result) = self.run(callback, watch_name).await;
         let outcome = self.settle(name, result);
+        self.flush_logs();
         let state = self.store.data_mut();
         let outputs = state.call.take().map(|call| call.outputs);
-        state.stdout.flush_line();
-        state.stderr.flush_line();
-        state.logger.flush();
-        outcome?;
         let mut outputs = outputs.unwrap_or_default();
+        // A limit that was hit is the cause of whatever the guest made of it.
         if let Some(limit) = outputs.take_exceeded() {
             return Err(CallError::Limit {
                 callback: name,
                 limit: limit.to_string(),
             });
         }
+        outcome?;
         Ok(Completed {
             outputs: outputs.into_outputs(),
             duration: began.elapsed(),
             memory: self.store.data().limiter.memory_used(),
         })
+    }
+
+    /// Logs what the guest wrote without a newline, and how much it flooded.
+    fn flush_logs(&self) {
+        let state = self.store.data();
+        state.stdout.flush_line();
+        state.stderr.flush_line();
+        state.logger.flush();
     }
 
     async fn run(
@@ -297,6 +306,8 @@ const MAX_MESSAGE: usize = 4_096;
 fn start_clock(store: &mut Store<GuestState>) {
     let limit = store.data().limits.callback_time;
     store.data_mut().deadline = Some(Instant::now() + limit);
+    // A denial that the guest survived explains nothing that comes later.
+    store.data_mut().limiter.take_denial();
     store.set_epoch_deadline(1);
 }
 

@@ -55,6 +55,7 @@ impl Default for Limits {
 pub(super) struct Limiter {
     memory_limit: u64,
     memory_used: u64,
+    last_growth: u64,
     table_limit: u64,
     tables_used: u64,
     denial: Option<String>,
@@ -65,6 +66,7 @@ impl Limiter {
         Self {
             memory_limit: limits.memory,
             memory_used: 0,
+            last_growth: 0,
             table_limit: limits.table_elements,
             tables_used: 0,
             denial: None,
@@ -95,15 +97,22 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let wanted = self.memory_used.saturating_add(grown(current, desired));
         if wanted > self.memory_limit {
+            self.last_growth = 0;
             self.denial = Some(format!(
-                "it asked for {} MiB of memory and its limit is {} MiB (raise it with --memory-limit)",
-                wanted.div_ceil(1 << 20),
-                self.memory_limit >> 20
+                "it asked for {wanted} bytes of memory and its limit is {} (raise it with --memory-limit)",
+                self.memory_limit
             ));
             return Ok(false);
         }
+        self.last_growth = wanted - self.memory_used;
         self.memory_used = wanted;
         Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        // It was granted above, and the system did not give it.
+        self.memory_used -= std::mem::take(&mut self.last_growth);
+        Ok(())
     }
 
     fn table_growing(

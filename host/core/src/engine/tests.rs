@@ -350,6 +350,29 @@ fn p2_after_a_trap_the_new_instance_is_told_everything_anew() {
 }
 
 #[test]
+fn p2_backoff_grows_while_any_watch_kills_the_instance() {
+    let other = WatchSpec {
+        resources: "secrets".to_owned(),
+        ..spec("secrets")
+    };
+    let mut bench = Bench::new(&[spec("maps"), other]);
+    bench.list(0, vec![]);
+    bench.store = StoreId(1);
+    bench.list(0, vec![]);
+    let mut now = 0;
+    for pause in [1_000, 2_000, 4_000] {
+        assert_eq!(bench.told(now), some("sync 0 0"));
+        assert_eq!(bench.due(now), some("sync 1 0"));
+        bench.finish(now, Outcome::Died);
+        assert_eq!(bench.engine.next_due(), Some(at(now + pause)));
+        now += pause;
+    }
+    assert_eq!(bench.told(now), some("sync 0 0"));
+    assert_eq!(bench.told(now), some("sync 1 0"));
+    assert_eq!(bench.engine.failures(bench.plugin), 0);
+}
+
+#[test]
 fn c5_force_sync_tells_at_once_what_is_pending() {
     let mut bench = Bench::new(&[spec("maps")]);
     bench.list(0, vec![]);
@@ -376,14 +399,22 @@ fn c6_all_synced_waits_for_required_watches_only() {
     let mut bench = Bench::new(&[spec("maps"), other, optional]);
     bench.list(0, vec![]);
     assert_eq!(bench.told(0), some("sync 0 0 (not all synced)"));
-    assert!(!bench.engine.is_synced(bench.plugin) && !bench.engine.is_settled(bench.plugin));
+    assert!(
+        !bench.engine.is_synced(bench.plugin) && !bench.engine.is_settled(bench.plugin, |_| true)
+    );
     bench.store = StoreId(1);
     bench.list(0, vec![]);
-    assert!(bench.engine.is_synced(bench.plugin) && !bench.engine.is_settled(bench.plugin));
+    assert!(
+        bench.engine.is_synced(bench.plugin) && !bench.engine.is_settled(bench.plugin, |_| true)
+    );
     assert_eq!(bench.told(0), some("sync 1 0"));
     assert!(
-        bench.engine.is_settled(bench.plugin),
-        "the optional watch is not waited for"
+        bench.engine.is_settled(bench.plugin, |_| true),
+        "pods are given up"
+    );
+    assert!(
+        !bench.engine.is_settled(bench.plugin, |_| false),
+        "pods may still come"
     );
 }
 

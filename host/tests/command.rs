@@ -449,3 +449,156 @@ fn k3_edits_to_manifests_are_changes() {
     assert!(diffs.starts_with("+++ configmaps.txt (new, "), "{diffs}");
     assert!(diffs.contains("-shop/two\n+shop/zwei\n"), "{diffs}");
 }
+
+/// A configuration that runs hello, with its watch changed.
+fn hello_config(dir: &TempDir, watch: &str) -> PathBuf {
+    write(
+        dir,
+        "config.yaml",
+        format!(
+            "plugins:\n  hello:\n    file: {}\n    watchedResources: {watch}\n",
+            guest("hello_plugin").display()
+        ),
+    )
+}
+
+#[test]
+fn o3_once_waits_for_an_optional_watch_that_can_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let config = hello_config(&dir, "{configmaps: {required: false}}");
+    let (code, stdout, stderr) = run(host()
+        .args(["--once", "--config"])
+        .arg(config)
+        .arg("--manifests")
+        .arg(maps));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(stdout, "2 ConfigMaps\nshop/one\nshop/two\n");
+}
+
+#[test]
+fn o3_once_does_not_wait_for_an_optional_kind_that_is_not_served() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let widgets = "{apiVersion: example.com/v1, resources: widgets, required: false}";
+    let config = hello_config(&dir, &format!("{{widgets: {widgets}}}"));
+    let (code, stdout, stderr) = run(host()
+        .args(["--once", "--config"])
+        .arg(config)
+        .arg("--manifests")
+        .arg(maps));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(stdout, "2 ConfigMaps\nshop/one\nshop/two\n");
+}
+
+#[test]
+fn o3_once_that_cannot_finish_names_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let config = hello_config(
+        &dir,
+        "{widgets: {apiVersion: example.com/v1, resources: widgets}}",
+    );
+    let command = || {
+        let mut command = host();
+        command
+            .args(["--once", "--config"])
+            .arg(&config)
+            .arg("--manifests")
+            .arg(&maps);
+        command
+    };
+    let (code, _, stderr) = run(command().args(["--timeout", "1s"]));
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(
+        told(&stderr).contains("widgets: waiting for the resource to be served"),
+        "{stderr}"
+    );
+
+    let log = dir.path().join("log");
+    let mut running = Running(
+        command()
+            .stderr(fs::File::create(&log).unwrap())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    eventually("the first callback", || {
+        fs::read_to_string(&log)
+            .ok()
+            .filter(|log| log.contains("on-sync-complete"))
+    });
+    assert_eq!(running.terminate(), Some(130), "interrupted is not done");
+}
+
+#[test]
+fn o2_a_reader_that_goes_away_ends_the_host() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let log = dir.path().join("log");
+    let mut child = host()
+        .arg("--plugin")
+        .arg(guest("hello_plugin"))
+        .arg("--manifests")
+        .arg(&maps)
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut running = Running(child);
+    let code = eventually("the end", || running.0.try_wait().unwrap()).code();
+    assert_eq!(code, Some(0), "{}", fs::read_to_string(&log).unwrap());
+}
+
+#[test]
+fn w5_the_host_follows_a_cluster_that_was_restarted_with_another_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let kubeconfig = dir.path().join("kc.yaml");
+    let serve = |listen: &str| {
+        let mut child = host()
+            .args(["cluster", "--listen", listen, "--manifests"])
+            .arg(&maps)
+            .arg("--kubeconfig")
+            .arg(&kubeconfig)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = said
+            .next()
+            .map(|line| line.unwrap().replace("serving http://", ""));
+        (Running(child), address)
+    };
+    let (mut first, address) = serve("127.0.0.1:0");
+    let address = address.unwrap();
+    let out = dir.path().join("out");
+    let _running = Running(
+        host()
+            .arg("--plugin")
+            .arg(guest("hello_plugin"))
+            .arg("--kubeconfig")
+            .arg(&kubeconfig)
+            .arg("--output")
+            .arg(&out)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let rendered = |text: &str| {
+        eventually(text, || {
+            fs::read_to_string(out.join("configmaps.txt"))
+                .ok()
+                .filter(|found| found == text)
+        });
+    };
+    rendered("2 ConfigMaps\nshop/one\nshop/two\n");
+    first.0.kill().unwrap();
+    first.0.wait().unwrap();
+    fs::write(&maps, MAPS.replace("two", "zwei")).unwrap();
+    let (_second, again) = serve(&address);
+    assert_eq!(again.as_deref(), Some(address.as_str()));
+    rendered("2 ConfigMaps\nshop/one\nshop/zwei\n");
+}

@@ -374,9 +374,7 @@ async fn start_watch(api: &Arc<Api>, call: Call) -> Answer {
     };
     let selector = selector(&call)?;
     let params = WatchParams::parse(&call.query)?;
-    if params.needs_version() {
-        api.wait_for(params.version).await?;
-    }
+    api.wait_for(params.version).await?;
     let chunks = watch::start(api, &api.store(), renderer, selector, params)?;
     let mut response = bytes_response(200, content_type, Bytes::new());
     *response.body_mut() = body::streamed(chunks);

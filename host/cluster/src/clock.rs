@@ -4,7 +4,11 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Where `creationTimestamp` and ages come from.
+/// A clock beyond the year 2250 counts as this one: readers that keep numbers
+/// as floats know those up to 2^53 exactly.
+const LATEST_START: u64 = 1 << 53;
+
+/// Where `creationTimestamp`, ages and the first resourceVersion come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Clock {
     /// The machine's clock.
@@ -17,14 +21,28 @@ pub enum Clock {
 impl Clock {
     /// Seconds since the Unix epoch; zero for moments before it.
     pub(crate) fn now(self) -> u64 {
-        let moment = match self {
-            Self::System => SystemTime::now(),
-            Self::Fixed(moment) => moment,
-        };
-        moment
+        self.moment()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO)
             .as_secs()
+    }
+
+    fn moment(self) -> SystemTime {
+        match self {
+            Self::System => SystemTime::now(),
+            Self::Fixed(moment) => moment,
+        }
+    }
+
+    /// The resourceVersion of a server that starts now: microseconds since
+    /// the epoch. A server writes less than once a microsecond, so that one
+    /// which starts later in its place gives none of the same versions.
+    pub(crate) fn first_version(self) -> u64 {
+        let since_epoch = self.moment().duration_since(UNIX_EPOCH);
+        let micros = since_epoch.unwrap_or(Duration::ZERO).as_micros();
+        u64::try_from(micros)
+            .unwrap_or(LATEST_START)
+            .clamp(1, LATEST_START)
     }
 
     /// The moment as Kubernetes writes it, such as `2024-02-29T12:00:00Z`.
@@ -175,6 +193,18 @@ mod tests {
             Some(1_709_208_000)
         );
         assert_eq!(parse_timestamp("yesterday"), None);
+    }
+
+    #[test]
+    fn a_server_starts_at_the_version_of_its_moment() {
+        let at = |since_epoch| Clock::Fixed(UNIX_EPOCH + since_epoch).first_version();
+        assert_eq!(at(Duration::ZERO), 1);
+        assert_eq!(
+            at(Duration::from_micros(1_709_208_000_000_001)),
+            1_709_208_000_000_001
+        );
+        assert_eq!(at(Duration::from_secs(1 << 60)), LATEST_START);
+        assert!(Clock::System.first_version() > 1_709_208_000_000_000);
     }
 
     #[test]

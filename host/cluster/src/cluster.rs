@@ -42,7 +42,9 @@ pub struct Options {
     /// How long a request for a version from the future waits for it before
     /// it is answered with 504. Default: 3 s, as on a real server.
     pub fresh_wait: Duration,
-    /// Where timestamps come from. Default: the machine's clock.
+    /// Where timestamps come from, and the first resourceVersion: the
+    /// microseconds since the Unix epoch. Older versions answer 410, so that
+    /// clients notice a restart. Default: the machine's clock.
     pub clock: Clock,
     /// Makes uids and generated names the same on every run. Default: `None`, always different.
     pub seed: Option<u64>,

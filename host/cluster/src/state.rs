@@ -152,7 +152,7 @@ pub(crate) struct Event {
 pub(crate) struct Past {
     events: VecDeque<Event>,
     bytes: usize,
-    /// The version of the newest event that is forgotten.
+    /// What happened up to this version is forgotten, or was never known.
     forgotten: u64,
 }
 
@@ -211,10 +211,14 @@ pub(crate) struct Collection {
 }
 
 impl Collection {
-    fn new() -> Self {
+    /// A type that is served from `version` on; nothing is known of it before.
+    fn new(version: u64) -> Self {
         Self {
             objects: OrdMap::new(),
-            past: Past::default(),
+            past: Past {
+                forgotten: version,
+                ..Past::default()
+            },
             signal: watch::Sender::new(Signal::Live),
         }
     }
@@ -246,21 +250,25 @@ pub(crate) struct Store {
 }
 
 impl Store {
+    /// An empty store. Its versions begin at the moment of the clock, and what
+    /// is older counts as compacted: a client that knew an earlier server in
+    /// this one's place gets 410 and lists anew.
     pub(crate) fn new(clock: Clock, seed: Option<u64>, caps: Caps) -> Self {
+        let version = clock.first_version();
         let registry = Registry::builtin();
         let collections = registry
             .all()
-            .map(|resource| (resource.storage(), Collection::new()))
+            .map(|resource| (resource.storage(), Collection::new(version)))
             .collect();
         Self {
             registry,
             clock,
             chance: Chance::new(seed),
-            version: 1,
-            compacted: 0,
+            version,
+            compacted: version,
             caps,
             collections,
-            progress: watch::Sender::new(1),
+            progress: watch::Sender::new(version),
         }
     }
 
@@ -291,9 +299,10 @@ impl Store {
 
     /// Serves a type, keeping the objects that an earlier version of it stored.
     pub(crate) fn serve(&mut self, resource: Resource) {
+        let version = self.version;
         self.collections
             .entry(resource.storage())
-            .or_insert_with(Collection::new);
+            .or_insert_with(|| Collection::new(version));
         self.registry.add(resource);
     }
 

@@ -85,11 +85,6 @@ impl WatchParams {
             timeout,
         })
     }
-
-    /// True when the store must have reached `version` before the watch starts.
-    pub(crate) fn needs_version(&self) -> bool {
-        self.send_initial
-    }
 }
 
 /// A watch between two chunks.
@@ -111,7 +106,7 @@ struct Watching {
     finished: bool,
 }
 
-/// Starts a watch on the store as it is now.
+/// Starts a watch on the store as it is now, which must have reached the version that is asked for.
 pub(crate) fn start(
     api: &Arc<Api>,
     store: &Store,

@@ -120,13 +120,15 @@ async fn versions_mean_what_the_api_says() {
 async fn a_version_from_the_future_is_a_timeout_with_its_cause() {
     let cluster = start().await;
     let current = cluster.resource_version();
-    let answer = get(&cluster, &format!("{CONFIG_MAPS}?resourceVersion=999")).await;
+    let future = current + 999;
+    let path = format!("{CONFIG_MAPS}?resourceVersion={future}");
+    let answer = get(&cluster, &path).await;
     assert_eq!(answer.code, 504);
     assert_eq!(
         answer.json(),
         json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": format!("Timeout: Too large resource version: 999, current: {current}"),
+            "message": format!("Timeout: Too large resource version: {future}, current: {current}"),
             "reason": "Timeout",
             "details": {
                 "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],

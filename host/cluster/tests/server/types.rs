@@ -214,3 +214,25 @@ async fn a_kind_that_is_taken_is_not_accepted() {
     assert_eq!(made["status"]["conditions"][0]["status"], "False");
     assert_eq!(get(&cluster, "/apis/example.io/v1/gadgets").await.code, 404);
 }
+
+#[tokio::test]
+async fn a_watch_from_before_a_type_was_made_again_is_told_so() {
+    let cluster = start().await;
+    post(&cluster, DEFINITIONS, &definition()).await;
+    let made = post(&cluster, WIDGETS, &widget("a", 1)).await.json();
+    let known = made["metadata"]["resourceVersion"].as_str().unwrap();
+    delete(&cluster, &format!("{DEFINITIONS}/widgets.example.io")).await;
+    let again = post(&cluster, DEFINITIONS, &definition()).await.json();
+    let mut events = watch(
+        &cluster,
+        &format!("{WIDGETS}?watch=1&resourceVersion={known}"),
+    )
+    .await;
+    assert_eq!(events.next().await.unwrap()["object"]["code"], 410);
+    // The version of the definition itself is where a watch can begin.
+    let served = again["metadata"]["resourceVersion"].as_str().unwrap();
+    let path = format!("{WIDGETS}?watch=1&resourceVersion={served}");
+    let mut events = watch(&cluster, &path).await;
+    post(&cluster, WIDGETS, &widget("b", 1)).await;
+    assert_eq!(events.next_name().await, "ADDED b");
+}

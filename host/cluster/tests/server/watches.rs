@@ -1,8 +1,11 @@
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use haptic_cluster::Clock;
 use serde_json::json;
 
-use crate::client::{CONFIG_MAPS, config_map, fill, start, start_with, watch, watch_as};
+use crate::client::{
+    CONFIG_MAPS, config_map, fill, get, names, start, start_with, watch, watch_as,
+};
 
 fn labelled(name: &str, app: &str) -> serde_json::Value {
     let mut object = config_map(name, &json!({}));
@@ -144,6 +147,113 @@ async fn a_version_that_is_too_old_is_an_error_event() {
         }})
     );
     assert_eq!(events.next().await, None);
+}
+
+#[tokio::test]
+async fn a_version_from_before_the_start_is_an_error_event() {
+    let cluster = start().await;
+    let first = cluster.resource_version();
+    for version in [1, first - 1_000] {
+        let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={version}");
+        let mut events = watch(&cluster, &path).await;
+        assert_eq!(events.code, 200);
+        let error = events.next().await.unwrap();
+        assert_eq!(error["type"], "ERROR");
+        assert_eq!(error["object"]["code"], 410);
+        assert_eq!(error["object"]["reason"], "Expired");
+        assert_eq!(events.next().await, None);
+        let path = format!("{CONFIG_MAPS}?resourceVersion={version}&resourceVersionMatch=Exact");
+        assert_eq!(get(&cluster, &path).await.code, 410);
+    }
+}
+
+#[tokio::test]
+async fn a_watch_from_the_future_is_a_timeout_with_its_cause() {
+    let cluster = start().await;
+    let current = cluster.resource_version();
+    let future = current + 999;
+    for more in [
+        "",
+        "&sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+    ] {
+        let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={future}{more}");
+        let answer = get(&cluster, &path).await;
+        assert_eq!(answer.code, 504);
+        let status = answer.json();
+        assert_eq!(
+            status["message"],
+            format!("Timeout: Too large resource version: {future}, current: {current}")
+        );
+        assert_eq!(
+            status["details"]["causes"][0]["reason"],
+            "ResourceVersionTooLarge"
+        );
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_from_the_near_future_waits_for_it() {
+    let cluster = start_with(|options| options.fresh_wait = Duration::from_secs(10)).await;
+    let next = cluster.resource_version() + 1;
+    let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={next}");
+    let (mut events, _) = tokio::join!(watch(&cluster, &path), async { fill(&cluster, &["a"]) });
+    assert_eq!(events.code, 200);
+    fill(&cluster, &["b"]);
+    assert_eq!(events.next_name().await, "ADDED b");
+}
+
+#[tokio::test]
+async fn a_client_of_an_earlier_server_on_the_same_port_is_told_to_list_anew() {
+    let before = start_with(|options| options.clock = Clock::System).await;
+    let addr = before.addr();
+    fill(&before, &["a", "b"]);
+    let page = get(&before, &format!("{CONFIG_MAPS}?limit=1")).await.json();
+    let token = page["metadata"]["continue"].as_str().unwrap().to_owned();
+    let listed = before.resource_version();
+    let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={listed}");
+    let mut events = watch(&before, &path).await;
+    fill(&before, &["c"]);
+    let seen = events.next().await.unwrap()["object"]["metadata"]["resourceVersion"].clone();
+    before.shutdown().await;
+    events.closed().await;
+
+    let after = start_with(|options| {
+        options.clock = Clock::System;
+        options.addr = addr;
+    })
+    .await;
+    fill(&after, &["d"]);
+    let path = format!(
+        "{CONFIG_MAPS}?watch=1&resourceVersion={}",
+        seen.as_str().unwrap()
+    );
+    let mut events = watch(&after, &path).await;
+    let error = events.next().await.unwrap();
+    assert_eq!(error["type"], "ERROR");
+    assert_eq!(error["object"]["code"], 410);
+    assert_eq!(events.next().await, None);
+    let rest = get(&after, &format!("{CONFIG_MAPS}?limit=1&continue={token}")).await;
+    assert_eq!(rest.code, 410);
+
+    let list = get(&after, CONFIG_MAPS).await.json();
+    assert_eq!(names(&list), ["d"]);
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={version}");
+    let mut events = watch(&after, &path).await;
+    fill(&after, &["e"]);
+    assert_eq!(events.next_name().await, "ADDED e");
+}
+
+#[tokio::test]
+async fn a_server_whose_clock_was_set_back_refuses_what_clients_knew() {
+    let at = |seconds| Clock::Fixed(UNIX_EPOCH + Duration::from_secs(seconds));
+    let before = start_with(|options| options.clock = at(1_700_000_060)).await;
+    let version = fill(&before, &["a"]);
+    before.shutdown().await;
+    let after = start_with(|options| options.clock = at(1_700_000_000)).await;
+    let path = format!("{CONFIG_MAPS}?watch=1&resourceVersion={version}");
+    assert_eq!(watch(&after, &path).await.code, 504);
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use serde_json::Value;
@@ -13,8 +13,10 @@ use tokio::task::JoinHandle;
 use crate::api::Api;
 use crate::cluster::{apply, find};
 use crate::delete::Preconditions;
+use crate::escape::Escaped;
 use crate::json;
-use crate::manifests::{Identity, Manifest, ManifestError, identity, load_manifests, rank};
+use crate::manifests::{Identity, Manifest, ManifestError, identity, load, rank};
+use crate::progress::Progress;
 use crate::status::ApiError;
 
 /// An editor's save is several events; a build tool writes file after file.
@@ -43,7 +45,9 @@ impl Feed {
         // The watch begins before the files are read, so that no edit is missed.
         let watcher = watch(paths, &wake)?;
         let mut followed = Followed::default();
-        let errors = followed.follow(api, load_manifests(paths)?);
+        let mut progress = Progress::start(Instant::now());
+        let manifests = load(paths, &mut progress)?;
+        let errors = followed.follow(api, manifests, &mut progress);
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -69,7 +73,7 @@ fn watch(paths: &[PathBuf], wake: &Arc<Notify>) -> Result<RecommendedWatcher, Ve
         Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
         Ok(_) => wake.notify_one(),
         Err(error) => {
-            tracing::warn!(%error, "changes of the manifests may have been missed");
+            tracing::warn!(error = %Escaped(error), "changes of the manifests may have been missed");
             wake.notify_one();
         }
     };
@@ -105,8 +109,12 @@ async fn follow(api: Arc<Api>, paths: Vec<PathBuf>, wake: Arc<Notify>, mut follo
             tracing::debug!("the manifests keep changing");
         }
         let files = paths.clone();
-        let errors = match tokio::task::spawn_blocking(move || load_manifests(&files)).await {
-            Ok(Ok(manifests)) => followed.follow(&api, manifests),
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut progress = Progress::start(Instant::now());
+            load(&files, &mut progress).map(|manifests| (manifests, progress))
+        });
+        let errors = match reading.await {
+            Ok(Ok((manifests, mut progress))) => followed.follow(&api, manifests, &mut progress),
             Ok(Err(errors)) => errors,
             Err(error) => {
                 tracing::error!(%error, "the manifests could not be read; the last good state stays");
@@ -115,10 +123,10 @@ async fn follow(api: Arc<Api>, paths: Vec<PathBuf>, wake: Arc<Notify>, mut follo
         };
         for error in &errors {
             tracing::error!(
-                file = %error.file.display(),
+                file = %Escaped(error.file.display()),
                 line = error.line,
                 "{}; the last good state stays",
-                error.message
+                Escaped(&error.message)
             );
         }
     }
@@ -132,11 +140,20 @@ struct Followed {
 
 impl Followed {
     /// Brings the cluster from the last state of the files to this one.
-    fn follow(&mut self, api: &Api, manifests: Vec<Manifest>) -> Vec<ManifestError> {
+    fn follow(
+        &mut self,
+        api: &Api,
+        manifests: Vec<Manifest>,
+        progress: &mut Progress,
+    ) -> Vec<ManifestError> {
         let mut errors = Vec::new();
         let mut current = BTreeMap::new();
         let mut applied = 0usize;
-        for manifest in manifests {
+        let of = manifests.len();
+        for (done, manifest) in manifests.into_iter().enumerate() {
+            if progress.is_due(Instant::now()) {
+                tracing::info!(objects = done, of, "applying the manifests");
+            }
             let store = &mut *api.store();
             let (api_version, kind) = (
                 json::text(&manifest.value, &["apiVersion"]),
@@ -219,5 +236,75 @@ impl Followed {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+    use std::io::Write;
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::state::{Caps, Store};
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged while two objects are read and applied by somebody who
+    /// began so long ago.
+    fn logged_after(elapsed: Duration) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let object =
+            |name| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+        let text = format!("{}---\n{}", object("a"), object("b"));
+        std::fs::write(folder.path().join("a.yaml"), text).unwrap();
+        let caps = Caps {
+            events: 10,
+            bytes: 1_000_000,
+        };
+        let store = Store::new(Clock::System, None, caps);
+        let api = Api::new(store, Duration::ZERO, Duration::ZERO, String::new());
+        let began = || Progress::start(Instant::now().checked_sub(elapsed).unwrap());
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .without_time()
+            .with_target(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let manifests = load(&[folder.path().to_owned()], &mut began()).unwrap();
+            let errors = Followed::default().follow(&api, manifests, &mut began());
+            assert_eq!(errors, []);
+        });
+        let bytes = log.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn long_work_on_manifests_tells_how_far_it_is() {
+        assert_eq!(
+            logged_after(Duration::from_secs(1)),
+            " INFO reading the manifests objects=1\n \
+             INFO applying the manifests objects=0 of=2\n \
+             INFO the cluster follows its manifests applied=2 removed=0\n"
+        );
+        assert_eq!(
+            logged_after(Duration::ZERO),
+            " INFO the cluster follows its manifests applied=2 removed=0\n"
+        );
     }
 }

@@ -109,8 +109,12 @@ pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, ApiError> {
 pub(crate) fn parse_yaml(bytes: &[u8]) -> Result<Value, ApiError> {
     let text = std::str::from_utf8(bytes)
         .map_err(|error| ApiError::bad_request(format!("error parsing YAML: {error}")))?;
-    crate::yaml::parse(text)
-        .map_err(|error| ApiError::bad_request(format!("error parsing YAML: {error}")))
+    crate::yaml::parse(text).map_err(|broken| {
+        let line = broken
+            .line
+            .map_or_else(String::new, |line| format!("line {line}: "));
+        ApiError::bad_request(format!("error parsing YAML: {line}{broken}"))
+    })
 }
 
 /// Reads `DeleteOptions`. Everything is deleted at once and with what it

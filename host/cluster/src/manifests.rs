@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
 
+use crate::escape::Escaped;
+use crate::progress::Progress;
 use crate::resources::{Registry, Resource};
-use crate::{crd, json, yaml};
+use crate::yaml::{self, Broken};
+use crate::{crd, json};
 
 /// One object of a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,8 +27,11 @@ pub struct Manifest {
 }
 
 /// Why a file or an object in it cannot be used.
+///
+/// Displayed it is one line, `file:line: sentence`, with the control
+/// characters that the file may hold escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {message}", Place { file, line: *line })]
+#[error("{}", Escaped(format_args!("{}: {message}", Place { file, line: *line })))]
 pub struct ManifestError {
     /// The file, or the path that was given.
     pub file: PathBuf,
@@ -84,11 +91,19 @@ pub(crate) type Identity = (String, String, String, String);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn load_manifests(paths: &[PathBuf]) -> Result<Vec<Manifest>, Vec<ManifestError>> {
+    load(paths, &mut Progress::start(Instant::now()))
+}
+
+/// As [`load_manifests`], by somebody who has more to do afterwards.
+pub(crate) fn load(
+    paths: &[PathBuf],
+    progress: &mut Progress,
+) -> Result<Vec<Manifest>, Vec<ManifestError>> {
     let mut errors = Vec::new();
     let mut manifests = Vec::new();
     for file in files(paths, &mut errors) {
         match std::fs::read_to_string(&file) {
-            Ok(text) => parse_file(&file, &text, &mut manifests, &mut errors),
+            Ok(text) => parse_file(&file, &text, &mut manifests, &mut errors, progress),
             Err(error) => errors.push(ManifestError {
                 message: format!("the file cannot be read: {error}"),
                 file,
@@ -210,6 +225,7 @@ fn parse_file(
     text: &str,
     manifests: &mut Vec<Manifest>,
     errors: &mut Vec<ManifestError>,
+    progress: &mut Progress,
 ) {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (offset, document) in documents(text) {
@@ -238,27 +254,21 @@ fn parse_file(
                     }
                 }
             }
-            Err((line, message)) => errors.push(ManifestError {
+            Err(broken) => errors.push(ManifestError {
                 file: file.to_owned(),
-                line: Some(offset + line),
-                message,
+                line: Some(offset + broken.line.unwrap_or(first_line)),
+                message: format!("the YAML is broken: {broken}"),
             }),
+        }
+        if progress.is_due(Instant::now()) {
+            tracing::info!(objects = manifests.len(), "reading the manifests");
         }
     }
 }
 
 /// The objects of one document, each with its line in the document.
-fn parse_document(document: &str, first_line: u64) -> Result<Vec<(u64, Value)>, (u64, String)> {
-    let broken = |error: serde_saphyr::Error| {
-        let line = error
-            .location()
-            .map_or(first_line, |location| location.line().max(1));
-        (
-            line,
-            format!("the YAML is broken: {}", first_sentence(&error)),
-        )
-    };
-    let value = yaml::parse(document).map_err(broken)?;
+fn parse_document(document: &str, first_line: u64) -> Result<Vec<(u64, Value)>, Broken> {
+    let value = yaml::parse(document)?;
     if value.is_null() {
         return Ok(Vec::new());
     }
@@ -267,8 +277,7 @@ fn parse_document(document: &str, first_line: u64) -> Result<Vec<(u64, Value)>, 
     if !is_list {
         return Ok(vec![(first_line, value)]);
     }
-    let list: ListDocument =
-        serde_saphyr::from_str_with_options(document, yaml::options()).map_err(broken)?;
+    let list: ListDocument = yaml::parse_as(document)?;
     let item_type = item_type(&value);
     Ok(list
         .items
@@ -294,11 +303,6 @@ fn item_type(list: &Value) -> Option<(String, String)> {
             kind.to_owned(),
         )
     })
-}
-
-fn first_sentence(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    text.lines().next().unwrap_or_default().trim().to_owned()
 }
 
 fn check_shape(value: &Value) -> Result<(), String> {

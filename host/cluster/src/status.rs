@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::escape::Escaped;
 use crate::resources::Resource;
 
 /// One reason inside the `details.causes` of an [`ApiError`].
@@ -19,8 +20,11 @@ pub struct Cause {
 }
 
 /// A refusal, as the HTTP side sends it and as the in-process calls return it.
+///
+/// Displayed it is one line: control characters, which names of others may
+/// hold, are escaped.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-#[error("{message}")]
+#[error("{}", Escaped(message))]
 pub struct ApiError {
     /// The HTTP status code.
     pub code: u16,
@@ -96,25 +100,25 @@ impl ApiError {
     }
 
     pub(crate) fn not_found(resource: &Resource, name: &str) -> Self {
-        let message = format!("{} \"{name}\" not found", resource.qualified());
+        let message = format!("{} {name:?} not found", resource.qualified());
         Self::about(404, "NotFound", resource, name, message)
     }
 
     pub(crate) fn already_exists(resource: &Resource, name: &str) -> Self {
-        let message = format!("{} \"{name}\" already exists", resource.qualified());
+        let message = format!("{} {name:?} already exists", resource.qualified());
         Self::about(409, "AlreadyExists", resource, name, message)
     }
 
     pub(crate) fn conflict(resource: &Resource, name: &str, why: &str) -> Self {
         let message = format!(
-            "Operation cannot be fulfilled on {} \"{name}\": {why}",
+            "Operation cannot be fulfilled on {} {name:?}: {why}",
             resource.qualified()
         );
         Self::about(409, "Conflict", resource, name, message)
     }
 
     pub(crate) fn forbidden(resource: &Resource, name: &str, why: &str) -> Self {
-        let message = format!("{} \"{name}\" is forbidden: {why}", resource.qualified());
+        let message = format!("{} {name:?} is forbidden: {why}", resource.qualified());
         Self::about(403, "Forbidden", resource, name, message)
     }
 
@@ -190,7 +194,7 @@ impl ApiError {
             ..Self::new(
                 422,
                 "Invalid",
-                format!("{qualified} \"{name}\" is invalid: {joined}"),
+                format!("{qualified} {name:?} is invalid: {joined}"),
             )
         }
     }

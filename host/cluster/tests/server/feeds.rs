@@ -59,14 +59,14 @@ fn capture_errors() {
         .init();
 }
 
-/// Waits until an error about the first line of this file is logged.
-async fn until_logged(file: &str) {
+/// Waits until an error about the first line of this file is logged, and says what is logged then.
+async fn until_logged(file: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(20);
     let wanted = format!("file={file} line=1");
     loop {
         let logged = String::from_utf8(LOGGED.lock().unwrap().clone()).unwrap();
         if logged.contains(&wanted) {
-            return;
+            return logged;
         }
         assert!(Instant::now() < deadline, "{wanted:?} is not in {logged}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -141,6 +141,10 @@ fn every_error_is_told_with_file_and_line() {
                 "---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: [a\n",
             ),
             (
+                "b2.yaml",
+                "# one\n---\napiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\n  name: b\n",
+            ),
+            (
                 "c.yaml",
                 "apiVersion: example.io/v1\nkind: Widget\nmetadata: {name: w}\n",
             ),
@@ -156,13 +160,54 @@ fn every_error_is_told_with_file_and_line() {
         ],
         &[
             "a.yaml:5: ConfigMap has no apiVersion and no metadata.name",
-            "b.yaml:",
+            "b.yaml:5: the YAML is broken: unclosed bracket '['",
+            "b2.yaml:7: the YAML is broken: the key \"name\" is given twice",
             "d.yaml:3: this is not an object",
-            "e.json:",
+            "e.json:4: the YAML is broken: while parsing a flow mapping, did not find expected ',' or '}'",
             "c.yaml:1: example.io/v1 Widget is not a built-in kind",
             "f.yaml:1: ConfigMap default/ok was already given at",
         ],
     );
+}
+
+#[test]
+fn an_error_stays_on_its_line_whatever_the_manifest_holds() {
+    let evil = "x\\n2024 ERROR all is lost\\e[31m";
+    let text = format!(
+        "apiVersion: v1\nkind: \"{evil}\"\nmetadata: {{name: \"{evil}\"}}\n---\n\
+         \"{evil}\": 1\n\"{evil}\": 2\n---\n\
+         apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: \"{evil}\"}}\n---\n\
+         apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: \"{evil}\"}}\n"
+    );
+    let shown = "x\\n2024 ERROR all is lost\\u{1b}[31m";
+    check_errors(
+        &[("a\u{1b}.yaml", &text)],
+        &[
+            &format!("a\\u{{1b}}.yaml:6: the YAML is broken: the key \"{shown}\" is given twice"),
+            &format!("a\\u{{1b}}.yaml:1: v1 {shown} is not a built-in kind"),
+            &format!("a\\u{{1b}}.yaml:12: ConfigMap default/{shown} was already given at "),
+        ],
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_stays_on_its_line_whatever_the_name_is() {
+    let cluster = start().await;
+    let evil = "x\n2024 ERROR all is lost\u{1b}[31m";
+    let refused = cluster.delete("v1", "ConfigMap", None, evil).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "configmaps \"x\\n2024 ERROR all is lost\\u{1b}[31m\" not found"
+    );
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": evil}});
+    let refused = cluster.apply(&object).unwrap_err().to_string();
+    assert!(
+        refused.starts_with("ConfigMap \"x\\n2024 ERROR"),
+        "{refused}"
+    );
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": evil}});
+    let refused = cluster.apply(&object).unwrap_err().to_string();
+    assert!(!refused.contains(char::is_control), "{refused:?}");
 }
 
 #[test]
@@ -226,10 +271,15 @@ async fn edits_of_files_are_changes_of_objects() {
     until(&cluster, "b", Some("x")).await;
 
     // A broken edit changes nothing; what is mended is followed again.
-    std::fs::write(&file, "kind: [").unwrap();
+    let broken = "apiVersion: v1\nkind: \"x\\n\\e[31m\"\nmetadata: {name: a}\n";
+    std::fs::write(&file, broken).unwrap();
     write(folder.path(), "c.yaml", &config_map("c", "held back"));
     let version = cluster.resource_version();
-    until_logged(&file.display().to_string()).await;
+    let logged = until_logged(&file.display().to_string()).await;
+    assert!(
+        logged.contains("ERROR haptic_cluster::feed: v1 x\\n\\u{1b}[31m is not a built-in kind"),
+        "{logged}"
+    );
     assert_eq!(cluster.resource_version(), version);
     until(&cluster, "a", Some("two")).await;
     std::fs::write(&file, config_map("a", "three")).unwrap();

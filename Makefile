@@ -11,11 +11,10 @@ help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: guests ## Build everything and run the HAProxy example on an embedded cluster
-	@scripts/build.sh haptic-host
+	@scripts/build.sh
 	@scripts/demo.sh $(HOST) $(GUESTS)/haproxy_plugin.wasm
 
 test: guests deps ## Run all tests
-	@scripts/build.sh haptic-host
 	cargo test --workspace --no-fail-fast
 
 lint: ## Check formatting, clippy and shell scripts, warnings denied

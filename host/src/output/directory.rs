@@ -1,48 +1,37 @@
-//! Outputs as files: written beside their place, synced, then renamed.
+//! Outputs as files below one directory, which this host alone writes.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use tempfile::NamedTempFile;
-
-use super::{Changed, SinkError};
-use crate::plugin::{OutputName, Outputs};
-
-/// What temporary files begin with: output names may not, and leftovers of a
-/// killed host are removed at the next start.
-const PREFIX: &str = ".haptic-";
+use super::{
+    Changed, SinkError,
+    claim::{Claim, ClaimError},
+    staging::{self, Staging},
+};
+use crate::plugin::Outputs;
 
 /// Files below one directory.
 #[derive(Debug)]
 pub struct DirectorySink {
     root: PathBuf,
+    claim: Arc<Claim>,
 }
 
 impl DirectorySink {
-    /// Makes the directory if it is missing and tries to write into it, so that a
-    /// wrong path is found at start and not at the first callback.
+    /// Makes the directory if it is missing, locks it until the sink is dropped,
+    /// removes temporary files of a killed host and tries to write: a wrong path is
+    /// found at start and not at the first callback. Sinks of one process may share
+    /// a directory.
     ///
     /// # Errors
-    /// [`SinkError::Directory`].
+    /// [`SinkError::Directory`]; [`SinkError::InUse`].
     pub fn open(root: &Path) -> Result<Self, SinkError> {
-        let failed = |source| SinkError::Directory {
-            path: root.to_owned(),
-            source,
-        };
-        fs::create_dir_all(root).map_err(failed)?;
-        for entry in fs::read_dir(root).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let stale = entry.file_name().to_string_lossy().starts_with(PREFIX);
-            if stale && entry.file_type().map_err(failed)?.is_file() {
-                fs::remove_file(entry.path()).map_err(failed)?;
-            }
-        }
-        temporary(root).map_err(failed)?;
         Ok(Self {
             root: root.to_owned(),
+            claim: occupy(root)?,
         })
     }
 
@@ -52,107 +41,61 @@ impl DirectorySink {
         &self.root
     }
 
-    /// Writes every changed output to a temporary file and syncs it; only when
-    /// all are safely on disk, renames them to their places.
+    /// Writes every changed output to a temporary file beside its place and syncs
+    /// it; only when all are safely on disk, renames them. Each rename is atomic, so
+    /// a file is the old one or the new one, never a part. A directory that was
+    /// deleted is made again, with the outputs of this commit alone.
     ///
     /// # Errors
-    /// [`SinkError`]. Before the first rename nothing has changed; each rename is
-    /// atomic, so a file is the old one or the new one, never a part.
+    /// [`SinkError`]. Everything is as it was then, except after
+    /// [`SinkError::Partial`].
     pub fn commit(&mut self, outputs: Outputs) -> Result<Vec<Changed>, SinkError> {
-        let mut staged = Vec::new();
-        for (name, after) in outputs {
-            let path = self.root.join(name.as_str());
-            let failed = |source| SinkError::File {
-                path: path.clone(),
-                source,
-            };
-            self.refuse_symlinks(&name)?;
-            let before = match fs::read(&path) {
-                Ok(content) => Some(content),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-                Err(error) => return Err(failed(error)),
-            };
-            if before.as_ref() == Some(&after) {
-                continue;
-            }
-            let mut file = temporary(&self.root).map_err(failed)?;
-            file.write_all(&after).map_err(failed)?;
-            file.as_file().sync_all().map_err(failed)?;
-            staged.push((
-                file,
-                path,
-                Changed {
-                    name,
-                    before,
-                    after,
-                },
-            ));
+        if !self.claim.is_at(&self.root) {
+            tracing::warn!(
+                directory = %self.root.display(),
+                "the output directory was deleted or replaced while the host ran"
+            );
+            self.claim = occupy(&self.root)?;
         }
-        for (_, path, _) in &staged {
-            if let Some(parent) = path.parent() {
-                fs::create_dir_all(parent).map_err(|source| SinkError::File {
-                    path: path.clone(),
-                    source,
-                })?;
-            }
-        }
-        let mut changed = Vec::with_capacity(staged.len());
-        let mut parents: Vec<PathBuf> = Vec::new();
-        for (file, path, change) in staged {
-            file.persist(&path).map_err(|e| SinkError::File {
-                path: path.clone(),
-                source: e.error,
-            })?;
-            if let Some(parent) = path.parent()
-                && !parents.iter().any(|p| p == parent)
-            {
-                parents.push(parent.to_owned());
-            }
-            changed.push(change);
-        }
-        for parent in parents {
-            File::open(&parent)
-                .and_then(|directory| directory.sync_all())
-                .map_err(|source| SinkError::Directory {
-                    path: parent,
-                    source,
-                })?;
-        }
-        Ok(changed)
-    }
-
-    fn refuse_symlinks(&self, name: &OutputName) -> Result<(), SinkError> {
-        let mut path = self.root.clone();
-        let mut parts = name.as_str().split('/').peekable();
-        while let Some(part) = parts.next() {
-            path.push(part);
-            if parts.peek().is_some()
-                && fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink())
-            {
-                return Err(SinkError::Symlink {
-                    name: name.clone(),
-                    link: path,
-                });
-            }
-        }
-        Ok(())
+        Staging::write(&self.root, outputs)?.place()
     }
 }
 
-/// A temporary file with the mode that a plain `create` would give: tempfile's
-/// own 0600 would keep HAProxy's user from reading its configuration.
-fn temporary(root: &Path) -> io::Result<NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new()
-        .prefix(PREFIX)
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(root)
+fn occupy(root: &Path) -> Result<Arc<Claim>, SinkError> {
+    let failed = |source| SinkError::Directory {
+        path: root.to_owned(),
+        source,
+    };
+    fs::create_dir_all(root).map_err(|error| match fs::symlink_metadata(root) {
+        Ok(found) if !found.is_dir() => failed(io::Error::new(
+            io::ErrorKind::NotADirectory,
+            format!("it is {}, no directory", staging::kind(found.file_type())),
+        )),
+        _ => failed(error),
+    })?;
+    let claim = Claim::take(root).map_err(|error| match error {
+        ClaimError::InUse => SinkError::InUse {
+            path: root.to_owned(),
+        },
+        ClaimError::Io(error) => failed(error),
+    })?;
+    staging::probe(root).map_err(failed)?;
+    Ok(claim)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::{
+        error::Error,
+        os::unix::{
+            fs::{PermissionsExt, symlink},
+            net::UnixListener,
+        },
+    };
+
     use super::*;
+    use crate::plugin::OutputName;
 
     fn outputs(files: &[(&str, &str)]) -> Outputs {
         files
@@ -186,20 +129,86 @@ mod tests {
         );
     }
 
-    #[test]
-    fn o1_a_commit_that_fails_changes_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut sink = DirectorySink::open(dir.path()).unwrap();
-        sink.commit(outputs(&[("a", "old")])).unwrap();
-        fs::create_dir(dir.path().join("b")).unwrap();
-        // `b` is a directory: it cannot be read as the old content.
-        assert!(sink.commit(outputs(&[("a", "new"), ("b", "x")])).is_err());
-        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "old");
-        let left: Vec<_> = fs::read_dir(dir.path())
+    fn entries(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
             .unwrap()
-            .map(|e| e.unwrap().file_name())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        assert_eq!(left.len(), 2, "no temporary file stays: {left:?}");
+        names.sort();
+        names
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    /// Commits a change of `a` together with `blocked`, expects the sentence, and
+    /// that nothing changed.
+    fn check_refused(dir: &Path, blocked: &str, sentence: &str) {
+        let mut sink = DirectorySink::open(dir).unwrap();
+        sink.commit(outputs(&[("a", "old")])).unwrap();
+        let before = entries(dir);
+        let new = [("a", "new"), ("new/b", "x"), (blocked, "x")];
+        let error = sink.commit(outputs(&new)).unwrap_err().to_string();
+        assert!(error.ends_with(sentence), "{error}");
+        assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "old");
+        assert_eq!(entries(dir), before, "nothing new stays");
+    }
+
+    #[test]
+    fn o1_a_commit_with_one_blocked_output_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("w")).unwrap();
+        fs::write(at("x"), "mine").unwrap();
+        let _listening = UnixListener::bind(at("y")).unwrap();
+        check_refused(dir.path(), "w", "/w is a directory, no regular file");
+        check_refused(dir.path(), "x/z", "/x is a regular file, no directory");
+        check_refused(dir.path(), "y", "/y is a socket, no regular file");
+        assert_eq!(fs::read_to_string(at("x")).unwrap(), "mine");
+    }
+
+    #[test]
+    fn o1_a_fifo_in_the_way_is_named_and_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo")
+            .arg(dir.path().join("pipe"))
+            .status()
+            .unwrap();
+        assert!(made.success());
+        check_refused(dir.path(), "pipe", "/pipe is a FIFO, no regular file");
+    }
+
+    #[test]
+    fn o1_a_symlink_in_an_outputs_place_is_replaced_and_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::NamedTempFile::new().unwrap();
+        fs::write(&outside, "secret").unwrap();
+        let link = dir.path().join("a");
+        symlink(outside.path(), &link).unwrap();
+        let mut sink = DirectorySink::open(dir.path()).unwrap();
+        let changed = sink.commit(outputs(&[("a", "new")])).unwrap();
+        assert_eq!(changed[0].before, None);
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "secret");
+        assert!(fs::symlink_metadata(&link).unwrap().is_file());
+        assert_eq!(fs::read_to_string(&link).unwrap(), "new");
+    }
+
+    #[test]
+    fn o2_a_replaced_file_keeps_its_mode_and_a_new_one_is_as_plainly_created() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for (name, bits) in [("key", 0o600), ("tool", 0o4755)] {
+            fs::write(at(name), "old").unwrap();
+            fs::set_permissions(at(name), fs::Permissions::from_mode(bits)).unwrap();
+        }
+        fs::write(at("plain"), "").unwrap();
+        let mut sink = DirectorySink::open(dir.path()).unwrap();
+        sink.commit(outputs(&[("fresh", "x"), ("key", "x"), ("tool", "x")]))
+            .unwrap();
+        assert_eq!(mode(&at("key")), 0o600);
+        assert_eq!(mode(&at("tool")), 0o755, "never set-user-ID");
+        assert_eq!(mode(&at("fresh")), mode(&at("plain")));
     }
 
     #[test]
@@ -207,7 +216,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
         let mut sink = DirectorySink::open(dir.path()).unwrap();
-        std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
+        symlink(outside.path(), dir.path().join("link")).unwrap();
         let refused = sink.commit(outputs(&[("link/x", "1")]));
         assert!(
             matches!(refused, Err(SinkError::Symlink { .. })),
@@ -217,21 +226,116 @@ mod tests {
     }
 
     #[test]
-    fn o2_leftovers_of_a_killed_host_are_removed_at_start() {
+    fn o2_leftovers_of_a_killed_host_are_removed_at_start_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(".haptic-dead"), "half").unwrap();
+        fs::create_dir(dir.path().join("certs")).unwrap();
+        let kept = [
+            ".haptic-notes",
+            ".haptic-tmp-0123456789abcde",
+            ".haptic-tmp-0123456789abcdefg",
+            ".haptic-tmp-0123456789abcde~",
+        ];
+        for name in kept {
+            fs::write(dir.path().join(name), "mine").unwrap();
+        }
+        for name in [
+            ".haptic-tmp-0123456789abcdeF",
+            "certs/.haptic-tmp-0123456789ABCDEF",
+        ] {
+            fs::write(dir.path().join(name), "half").unwrap();
+        }
         DirectorySink::open(dir.path()).unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let mut expected: Vec<&str> = kept.to_vec();
+        expected.push("certs");
+        expected.sort_unstable();
+        assert_eq!(entries(dir.path()), expected);
+        assert_eq!(entries(&dir.path().join("certs")), [""; 0]);
     }
 
     #[test]
-    fn an_output_directory_that_is_a_file_is_refused_at_start() {
+    fn o2_staged_files_are_what_the_next_start_would_remove() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = Staging::write(dir.path(), outputs(&[("a/b", "x")])).unwrap();
+        let staged = entries(&dir.path().join("a"));
+        assert_eq!(staged.len(), 1);
+        assert!(staging::is_temporary(staged[0].as_ref()), "{staged:?}");
+        drop(staging);
+        assert_eq!(entries(dir.path()), [""; 0]);
+    }
+
+    #[test]
+    fn o2_a_directory_that_another_host_holds_is_refused_and_left_alone() {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("out");
+        fs::create_dir(&dir).unwrap();
+        let staged = ".haptic-tmp-0123456789abcdef";
+        fs::write(dir.join(staged), "half").unwrap();
+        // Locks are per opened file: this one is as good as another process's.
+        let other = fs::File::open(&dir).unwrap();
+        other.lock().unwrap();
+        let error = DirectorySink::open(&dir).unwrap_err();
+        assert!(
+            error.to_string().contains("another host writes there"),
+            "{error}"
+        );
+        // Nor does a host on the directory above touch what is staged here.
+        let _above = DirectorySink::open(above.path());
+        assert_eq!(entries(&dir), [staged]);
+        drop(other);
+        let _sink = DirectorySink::open(&dir).unwrap();
+        let again = fs::File::open(&dir).unwrap();
+        assert!(again.try_lock().is_err(), "the sink holds the lock");
+    }
+
+    #[test]
+    fn o2_plugins_of_one_host_may_share_a_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = DirectorySink::open(dir.path()).unwrap();
+        let mut second = DirectorySink::open(dir.path()).unwrap();
+        first.commit(outputs(&[("a", "1")])).unwrap();
+        second.commit(outputs(&[("b", "2")])).unwrap();
+        drop(first);
+        let other = fs::File::open(dir.path()).unwrap();
+        assert!(other.try_lock().is_err(), "the second still holds it");
+        drop(second);
+        assert!(other.try_lock().is_ok());
+    }
+
+    #[test]
+    fn o2_a_deleted_output_directory_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("out");
+        let mut sink = DirectorySink::open(&root).unwrap();
+        sink.commit(outputs(&[("a", "1")])).unwrap();
+        fs::remove_dir_all(&root).unwrap();
+        let changed = sink.commit(outputs(&[("a", "1")])).unwrap();
+        assert_eq!(changed[0].before, None);
+        assert_eq!(entries(&root), ["a"]);
+        let other = fs::File::open(&root).unwrap();
+        assert!(other.try_lock().is_err(), "and locked again");
+    }
+
+    #[test]
+    fn o2_an_output_directory_that_is_no_directory_is_refused_at_start() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(matches!(
-            DirectorySink::open(&file),
-            Err(SinkError::Directory { .. })
-        ));
+        let dangling = dir.path().join("dangling");
+        symlink("nowhere", &dangling).unwrap();
+        for (path, sentence) in [
+            (&file, "it is a regular file, no directory"),
+            (&dangling, "it is a symbolic link, no directory"),
+        ] {
+            let error = DirectorySink::open(path).unwrap_err();
+            assert!(matches!(error, SinkError::Directory { .. }), "{error:?}");
+            assert_eq!(error.source().unwrap().to_string(), sentence);
+        }
+    }
+
+    #[test]
+    fn o2_errors_do_not_show_the_names_of_temporary_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let shown = staging::probe(&dir.path().join("missing")).unwrap_err();
+        assert_eq!(shown.raw_os_error(), Some(2), "{shown}");
     }
 }

@@ -1,7 +1,14 @@
 //! Where committed outputs go: a directory or stdout. Owns how they get there
 //! whole or not at all; does not know what made them.
+//!
+//! A file that is replaced keeps its mode; a new one gets what a plain `create`
+//! gives (0666 less the umask, so 0644 as a rule). Outputs with secrets, such as
+//! private keys, should therefore go to a directory that only their reader may
+//! enter (`chmod 700`), or be written under a umask that leaves others nothing.
 
+mod claim;
 mod directory;
+mod staging;
 mod stdout;
 
 use std::path::{Path, PathBuf};
@@ -32,6 +39,14 @@ pub enum SinkError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another process holds the directory's lock.
+    #[error(
+        "output directory {} is in use: another host writes there; stop it, or choose another directory", path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
     /// One file could not be written.
     #[error("cannot write output {}", path.display())]
     File {
@@ -50,9 +65,53 @@ pub enum SinkError {
         /// The link.
         link: PathBuf,
     },
+    /// Something stands where a file or a directory has to go.
+    #[error("cannot write output {name}: {} is {found}, no {needed}", path.display())]
+    InTheWay {
+        /// The output.
+        name: OutputName,
+        /// What is in the way.
+        path: PathBuf,
+        /// What it is, with its article.
+        found: &'static str,
+        /// What it would have to be.
+        needed: &'static str,
+    },
+    /// A rename failed, and those before it could not all be taken back: the one
+    /// case in which a part of a commit is visible.
+    #[error(
+        "cannot write output {}, and these files could not be set back to what they were: {}",
+        path.display(),
+        list(replaced)
+    )]
+    Partial {
+        /// The file.
+        path: PathBuf,
+        /// What already has its new content.
+        replaced: Vec<NotRestored>,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Standard output is closed or full.
     #[error("cannot write to standard output")]
     Stdout(#[source] std::io::Error),
+}
+
+/// A file that has its new content although its commit failed.
+#[derive(Debug)]
+pub struct NotRestored {
+    /// The file.
+    pub path: PathBuf,
+    /// Why it could not be set back.
+    pub reason: std::io::Error,
+}
+
+fn list(replaced: &[NotRestored]) -> String {
+    let texts: Vec<String> = replaced
+        .iter()
+        .map(|file| format!("{} ({})", file.path.display(), file.reason))
+        .collect();
+    texts.join(", ")
 }
 
 /// One output whose content changed with a commit.
@@ -60,7 +119,7 @@ pub enum SinkError {
 pub struct Changed {
     /// Its name.
     pub name: OutputName,
-    /// What stood there before; `None`: nothing.
+    /// What stood there before; `None`: nothing, or a symbolic link.
     pub before: Option<Vec<u8>>,
     /// What stands there now.
     pub after: Vec<u8>,
@@ -70,7 +129,8 @@ impl Sink {
     /// `-` is stdout, anything else a directory, which is made and tried at once.
     ///
     /// # Errors
-    /// [`SinkError::Directory`] when it cannot be written.
+    /// [`SinkError::Directory`] when it cannot be written, [`SinkError::InUse`] when
+    /// another host writes there.
     pub fn open(target: &Path) -> Result<Self, SinkError> {
         if target == Path::new("-") {
             Ok(Self::Stdout(StdoutSink::default()))

@@ -20,7 +20,7 @@ use super::{
         types,
     },
     guest::{GuestState, LogLevel, LogLine, StoreHandle},
-    outputs::{OutputLimit, OutputName},
+    outputs::{OutputLimit, OutputName, WriteError},
 };
 
 /// The package that this host serves, and the functions of each interface: the
@@ -237,9 +237,10 @@ fn write(cx: &mut Cx<'_>, name: &str, content: Vec<u8>) -> Result<(), OutputErro
     };
     call.outputs
         .write(name, content, limits)
-        .map_err(|limit| match limit {
-            OutputLimit::Bytes(bytes) => OutputError::TooLarge(bytes),
-            OutputLimit::Count(_) => OutputError::Other(limit.to_string()),
+        .map_err(|error| match error {
+            WriteError::Clash { .. } => OutputError::InvalidName(error.to_string()),
+            WriteError::Limit(OutputLimit::Bytes(bytes)) => OutputError::TooLarge(bytes),
+            WriteError::Limit(OutputLimit::Count(_)) => OutputError::Other(error.to_string()),
         })
 }
 

@@ -16,5 +16,5 @@ pub use contract::ContractError;
 pub use guest::{LogLevel, LogLine, LogSink};
 pub use instance::{CallError, Completed, Instance};
 pub use limits::Limits;
-pub use outputs::{OutputLimit, OutputName, OutputNameError, Outputs, Pending};
+pub use outputs::{OutputLimit, OutputName, OutputNameError, Outputs, Pending, WriteError};
 pub use runtime::{LoadError, Plugin, Runtime, RuntimeError, RuntimeOptions};

@@ -1,7 +1,12 @@
 //! What one callback wrote: named byte strings that nobody sees before the
 //! callback has returned ok.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    borrow::Borrow,
+    collections::BTreeMap,
+    fmt,
+    ops::Bound::{Excluded, Unbounded},
+};
 
 use super::limits::Limits;
 
@@ -65,6 +70,12 @@ impl OutputName {
     }
 }
 
+impl Borrow<str> for OutputName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for OutputName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -92,6 +103,25 @@ pub struct Pending {
     exceeded: Option<OutputLimit>,
 }
 
+/// Why a write was left out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// The name is impossible beside another of the same callback. As with other
+    /// wrong names the guest is told, and the callback may still succeed.
+    #[error(
+        "output name {:?} cannot stand beside {:?}, which this callback has written: one would be a file and a directory at once", name.as_str(), other.as_str()
+    )]
+    Clash {
+        /// The name.
+        name: OutputName,
+        /// The one that was written before.
+        other: OutputName,
+    },
+    /// A limit: the callback has failed, which [`Pending::take_exceeded`] remembers.
+    #[error(transparent)]
+    Limit(#[from] OutputLimit),
+}
+
 /// Which limit of a callback's outputs a write would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutputLimit {
@@ -109,14 +139,17 @@ impl Pending {
     /// Takes one write; of an output that was written before, the new content.
     ///
     /// # Errors
-    /// [`OutputLimit`]: the write is left out, and the callback has failed, which
-    /// [`Pending::take_exceeded`] remembers.
+    /// [`WriteError`]: the write is left out.
     pub fn write(
         &mut self,
         name: OutputName,
         content: Vec<u8>,
         limits: &Limits,
-    ) -> Result<(), OutputLimit> {
+    ) -> Result<(), WriteError> {
+        if let Some(other) = self.clash(name.as_str()) {
+            let other = other.clone();
+            return Err(WriteError::Clash { name, other });
+        }
         let size = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
         let replaced = self.outputs.get(&name).map_or(0, |old| size(old.len()));
         let bytes = (self.bytes - replaced).saturating_add(size(content.len()));
@@ -131,7 +164,22 @@ impl Pending {
             return Ok(());
         };
         self.exceeded.get_or_insert(limit);
-        Err(limit)
+        Err(limit.into())
+    }
+
+    /// An output that is a directory of this name's, or has this name as a directory.
+    fn clash(&self, name: &str) -> Option<&OutputName> {
+        let above = name
+            .match_indices('/')
+            .find_map(|(end, _)| self.outputs.get_key_value(&name[..end]));
+        let directory = format!("{name}/");
+        let below = || {
+            self.outputs
+                .range::<str, _>((Excluded(directory.as_str()), Unbounded))
+                .next()
+                .filter(|(other, _)| other.as_str().starts_with(&directory))
+        };
+        above.or_else(below).map(|(other, _)| other)
     }
 
     /// The first limit that was hit, once.
@@ -195,12 +243,54 @@ mod tests {
         pending.write(name("a"), vec![0; 8], &limits).unwrap();
         pending.write(name("a"), vec![0; 10], &limits).unwrap();
         let bytes = OutputLimit::Bytes(10);
-        assert_eq!(pending.write(name("b"), vec![0; 1], &limits), Err(bytes));
+        assert_eq!(
+            pending.write(name("b"), vec![0; 1], &limits),
+            Err(bytes.into())
+        );
         assert_eq!(pending.take_exceeded(), Some(bytes));
         pending.write(name("b"), Vec::new(), &limits).unwrap();
         let count = OutputLimit::Count(2);
-        assert_eq!(pending.write(name("c"), Vec::new(), &limits), Err(count));
+        assert_eq!(
+            pending.write(name("c"), Vec::new(), &limits),
+            Err(count.into())
+        );
         assert_eq!(pending.take_exceeded(), Some(count));
         assert_eq!(pending.into_outputs().len(), 2);
+    }
+    #[test]
+    fn o1_a_name_that_would_be_a_file_and_a_directory_is_refused() {
+        for (first, second, clashes) in [
+            ("x", "x/y", true),
+            ("x", "x/y/z", true),
+            ("x/y", "x", true),
+            ("x/y/z", "x", true),
+            ("x/y/z", "x/y", true),
+            ("x/y", "x/z", false),
+            ("x", "xy/z", false),
+            ("x", "x!", false),
+            ("a/x", "x", false),
+        ] {
+            let limits = Limits::default();
+            let name = |n: &str| OutputName::parse(n).unwrap();
+            let mut pending = Pending::default();
+            // Sorts between a directory and what is below it.
+            pending.write(name("x-"), Vec::new(), &limits).unwrap();
+            pending.write(name(first), Vec::new(), &limits).unwrap();
+            let expected = if clashes {
+                let (name, other) = (name(second), name(first));
+                Err(WriteError::Clash { name, other })
+            } else {
+                Ok(())
+            };
+            let outcome = pending.write(name(second), vec![1], &limits);
+            assert_eq!(outcome, expected, "{first} {second}");
+            assert_eq!(pending.take_exceeded(), None, "the callback goes on");
+        }
+        let [name, other] = ["x/y", "x"].map(|n| OutputName::parse(n).unwrap());
+        assert_eq!(
+            WriteError::Clash { name, other }.to_string(),
+            "output name \"x/y\" cannot stand beside \"x\", which this callback has written: \
+             one would be a file and a directory at once"
+        );
     }
 }

@@ -92,10 +92,14 @@ mod tests {
             fs::{PermissionsExt, symlink},
             net::UnixListener,
         },
+        sync::Mutex,
     };
 
     use super::*;
     use crate::plugin::OutputName;
+
+    /// A child that is being started keeps locks that are released meanwhile.
+    static STARTS_OR_RELEASES: Mutex<()> = Mutex::new(());
 
     fn outputs(files: &[(&str, &str)]) -> Outputs {
         files
@@ -170,6 +174,7 @@ mod tests {
 
     #[test]
     fn o1_a_fifo_in_the_way_is_named_and_not_read() {
+        let _alone = STARTS_OR_RELEASES.lock();
         let dir = tempfile::tempdir().unwrap();
         let made = std::process::Command::new("mkfifo")
             .arg(dir.path().join("pipe"))
@@ -265,6 +270,7 @@ mod tests {
 
     #[test]
     fn o2_a_directory_that_another_host_holds_is_refused_and_left_alone() {
+        let _alone = STARTS_OR_RELEASES.lock();
         let above = tempfile::tempdir().unwrap();
         let dir = above.path().join("out");
         fs::create_dir(&dir).unwrap();
@@ -289,6 +295,7 @@ mod tests {
 
     #[test]
     fn o2_plugins_of_one_host_may_share_a_directory() {
+        let _alone = STARTS_OR_RELEASES.lock();
         let dir = tempfile::tempdir().unwrap();
         let mut first = DirectorySink::open(dir.path()).unwrap();
         let mut second = DirectorySink::open(dir.path()).unwrap();

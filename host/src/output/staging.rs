@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeSet,
-    error::Error,
     ffi::OsStr,
     fs::{self, File, FileType, Metadata, Permissions},
     io::{self, Write},

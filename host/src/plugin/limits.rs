@@ -84,6 +84,14 @@ impl Limiter {
     }
 }
 
+/// Whole MiB, rounded up; bytes below one.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..0x10_0000 => format!("{bytes} bytes"),
+        _ => format!("{} MiB", bytes.div_ceil(1 << 20)),
+    }
+}
+
 fn grown(current: usize, desired: usize) -> u64 {
     u64::try_from(desired.saturating_sub(current)).unwrap_or(u64::MAX)
 }
@@ -99,8 +107,9 @@ impl ResourceLimiter for Limiter {
         if wanted > self.memory_limit {
             self.last_growth = 0;
             self.denial = Some(format!(
-                "it asked for {wanted} bytes of memory and its limit is {} (raise it with --memory-limit)",
-                self.memory_limit
+                "it asked for {} of memory and its limit is {} (raise it with --memory-limit)",
+                size(wanted),
+                size(self.memory_limit)
             ));
             return Ok(false);
         }

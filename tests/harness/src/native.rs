@@ -23,6 +23,7 @@ use haptic_guest::{
 };
 use haptic_host::plugin::{
     CallError, Limits, LogLevel, LogLine, LogSink, OutputLimit, OutputName, Outputs, Pending,
+    WriteError,
 };
 
 use crate::runner::Runner;
@@ -243,9 +244,14 @@ impl Host {
             Some(Call { outputs, .. }) => {
                 outputs
                     .write(name, content, &self.limits)
-                    .map_err(|limit| match limit {
-                        OutputLimit::Bytes(bytes) => OutputError::TooLarge(bytes),
-                        OutputLimit::Count(_) => OutputError::Other(limit.to_string()),
+                    .map_err(|error| match error {
+                        WriteError::Clash { .. } => OutputError::InvalidName(error.to_string()),
+                        WriteError::Limit(OutputLimit::Bytes(bytes)) => {
+                            OutputError::TooLarge(bytes)
+                        }
+                        WriteError::Limit(OutputLimit::Count(_)) => {
+                            OutputError::Other(error.to_string())
+                        }
                     })
             }
             None => Err(OutputError::Other(

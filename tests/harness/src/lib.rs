@@ -74,3 +74,8 @@ pub use haptic_host::plugin::{CallError, Limits, LogLevel, LogLine};
 pub use harness::Harness;
 pub use objects::{ObjectError, Objects};
 pub use report::{Callback, CallbackKind, Failures, StepError};
+
+/// Compiles the plugin of the project's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -385,6 +385,12 @@ proptest! {
         }
         let ours = match Path::parse(&path) {
             Err(PathError { kind: PathErrorKind::TooCostly(_), .. }) => return Ok(()),
+            // The library takes `$.a 0` for a name with a blank; RFC 9535 has no such names.
+            Err(PathError { kind: PathErrorKind::ExpectedSegment(_), position, .. })
+                if path[..position].ends_with(' ') =>
+            {
+                return Ok(());
+            }
             parsed => parsed.unwrap(),
         };
         let text = tree.to_string();

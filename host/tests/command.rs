@@ -345,6 +345,50 @@ fn eventually<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Serves manifests as a cluster; answers where it listens.
+fn serve(manifests: &Path, kubeconfig: &Path, listen: &str) -> (Running, String) {
+    let mut child = host()
+        .args(["cluster", "--listen", listen, "--manifests"])
+        .arg(manifests)
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
+    let running = Running(child);
+    let serving = said.next().unwrap().unwrap();
+    let address = serving.strip_prefix("serving http://").unwrap().to_owned();
+    assert!(address.starts_with("127.0.0.1:"), "{address}");
+    (running, address)
+}
+
+/// Runs the hello example against a cluster.
+fn hello_on(kubeconfig: &Path, out: &Path) -> Running {
+    Running(
+        host()
+            .arg("--plugin")
+            .arg(guest("hello_plugin"))
+            .arg("--kubeconfig")
+            .arg(kubeconfig)
+            .arg("--output")
+            .arg(out)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    )
+}
+
+/// Waits until the hello example has rendered this.
+fn renders(out: &Path, text: &str) {
+    eventually(text, || {
+        fs::read_to_string(out.join("configmaps.txt"))
+            .ok()
+            .filter(|found| found == text)
+    });
+}
+
 fn kubectl(kubeconfig: &Path, home: &Path) -> Command {
     let mut command = Command::new("kubectl");
     command
@@ -359,44 +403,10 @@ fn k2_k4_the_host_follows_what_kubectl_does_to_a_served_cluster() {
     let dir = tempfile::tempdir().unwrap();
     let maps = write(&dir, "maps.yaml", MAPS);
     let kubeconfig = dir.path().join("kc.yaml");
-    let mut cluster = host()
-        .args(["cluster", "--manifests"])
-        .arg(&maps)
-        .arg("--kubeconfig")
-        .arg(&kubeconfig)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(cluster.stdout.take().unwrap()).lines();
-    let mut cluster = Running(cluster);
-    assert!(
-        said.next()
-            .unwrap()
-            .unwrap()
-            .starts_with("serving http://127.0.0.1:")
-    );
-
+    let (mut cluster, _) = serve(&maps, &kubeconfig, "127.0.0.1:0");
     let out = dir.path().join("out");
-    let mut running = Running(
-        host()
-            .arg("--plugin")
-            .arg(guest("hello_plugin"))
-            .arg("--kubeconfig")
-            .arg(&kubeconfig)
-            .arg("--output")
-            .arg(&out)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    let rendered = |text: &str| {
-        eventually(text, || {
-            fs::read_to_string(out.join("configmaps.txt"))
-                .ok()
-                .filter(|found| found == text)
-        });
-    };
+    let mut running = hello_on(&kubeconfig, &out);
+    let rendered = |text| renders(&out, text);
     rendered("2 ConfigMaps\nshop/one\nshop/two\n");
     let kubectl = |args: &[&str]| {
         let (code, stdout, stderr) = run(kubectl(&kubeconfig, dir.path()).args(args));
@@ -432,13 +442,7 @@ fn k3_edits_to_manifests_are_changes() {
             .spawn()
             .unwrap(),
     );
-    let rendered = |text: &str| {
-        eventually(text, || {
-            fs::read_to_string(out.join("configmaps.txt"))
-                .ok()
-                .filter(|found| found == text)
-        });
-    };
+    let rendered = |text| renders(&out, text);
     rendered("2 ConfigMaps\nshop/one\nshop/two\n");
     fs::write(manifests.join("maps.yaml"), MAPS.replace("two", "zwei")).unwrap();
     rendered("2 ConfigMaps\nshop/one\nshop/zwei\n");
@@ -556,49 +560,15 @@ fn w5_the_host_follows_a_cluster_that_was_restarted_with_another_state() {
     let dir = tempfile::tempdir().unwrap();
     let maps = write(&dir, "maps.yaml", MAPS);
     let kubeconfig = dir.path().join("kc.yaml");
-    let serve = |listen: &str| {
-        let mut child = host()
-            .args(["cluster", "--listen", listen, "--manifests"])
-            .arg(&maps)
-            .arg("--kubeconfig")
-            .arg(&kubeconfig)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = said
-            .next()
-            .map(|line| line.unwrap().replace("serving http://", ""));
-        (Running(child), address)
-    };
-    let (mut first, address) = serve("127.0.0.1:0");
-    let address = address.unwrap();
+    let (mut first, address) = serve(&maps, &kubeconfig, "127.0.0.1:0");
     let out = dir.path().join("out");
-    let _running = Running(
-        host()
-            .arg("--plugin")
-            .arg(guest("hello_plugin"))
-            .arg("--kubeconfig")
-            .arg(&kubeconfig)
-            .arg("--output")
-            .arg(&out)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    let rendered = |text: &str| {
-        eventually(text, || {
-            fs::read_to_string(out.join("configmaps.txt"))
-                .ok()
-                .filter(|found| found == text)
-        });
-    };
+    let _running = hello_on(&kubeconfig, &out);
+    let rendered = |text| renders(&out, text);
     rendered("2 ConfigMaps\nshop/one\nshop/two\n");
     first.0.kill().unwrap();
     first.0.wait().unwrap();
     fs::write(&maps, MAPS.replace("two", "zwei")).unwrap();
-    let (_second, again) = serve(&address);
-    assert_eq!(again.as_deref(), Some(address.as_str()));
+    let (_second, again) = serve(&maps, &kubeconfig, &address);
+    assert_eq!(again, address);
     rendered("2 ConfigMaps\nshop/one\nshop/zwei\n");
 }

@@ -17,7 +17,8 @@ Examples:
   haptic-host cluster --manifests cluster/ --kubeconfig kc.yaml
       Serve YAML files as a cluster that kubectl can use.
 
-Exit codes: 0 done, 1 a plugin failed, 2 wrong configuration, 3 the cluster failed.";
+Exit codes: 0 done, 1 a plugin failed, 2 wrong configuration, 3 the cluster failed,
+130 --once was interrupted.";
 
 /// Reacts to a Kubernetes cluster with plugins: WebAssembly components that are
 /// told what changed and render outputs.

@@ -7,4 +7,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 if [ ! -d target/debug/deps ]; then
   echo 'build: compiling the host and its dependencies; the first time takes some fifteen minutes on two cores'
 fi
-exec cargo test --workspace --no-run --quiet
+# Not quietly: who waits for minutes wants to see that something moves.
+exec cargo test --workspace --no-run

@@ -31,8 +31,8 @@ use crate::{
 /// What a watch tells the dispatch loop.
 #[derive(Debug)]
 pub enum Report {
-    /// News of the objects, in order.
-    Outputs(Vec<WatchOutput>),
+    /// News of the objects, in order, each with the reader whom it is for.
+    Outputs(Vec<(usize, WatchOutput)>),
     /// The state has changed, or the count of a list has moved.
     State(WatchState),
 }
@@ -194,9 +194,9 @@ impl Driver {
                 match action {
                     Action::Send(request) => self.send(request),
                     Action::Close => self.flight = Flight::Idle,
-                    Action::Emit(output) => match reports.last_mut() {
-                        Some(Report::Outputs(outputs)) => outputs.push(output),
-                        _ => reports.push(Report::Outputs(vec![output])),
+                    Action::Emit { reader, output } => match reports.last_mut() {
+                        Some(Report::Outputs(outputs)) => outputs.push((reader, output)),
+                        _ => reports.push(Report::Outputs(vec![(reader, output)])),
                     },
                     Action::State(state) => reports.push(Report::State(state)),
                     Action::Note { level, message } => match level {

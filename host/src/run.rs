@@ -571,7 +571,7 @@ impl Dispatch {
                 source,
                 report: Report::Outputs(outputs),
             } => {
-                for output in outputs {
+                for (_, output) in outputs {
                     self.engine.watch(now, store, source, output);
                 }
             }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Time,
-    decode::{Decoder, Projection},
+    decode::{Decoder, Projection, ProjectionSpec},
     frame::{ListFrames, ListMeta, WatchFrames, parse_status},
 };
 
@@ -103,7 +103,7 @@ impl Machine {
     fn begin_list(&mut self, out: &mut Vec<Action>) {
         self.progress.received = 0;
         self.plan.before_page = 0;
-        out.push(Action::Emit(WatchOutput::ListBegin));
+        self.emit(|| WatchOutput::ListBegin, out);
         self.expect_list(out);
     }
 
@@ -162,7 +162,7 @@ impl Machine {
             return;
         };
         let mut follow = Follow {
-            decoder: &mut served.decoder,
+            decoders: &mut served.decoders,
             progress: &mut self.progress,
             initial: true,
             page_size: self.config.page_size,
@@ -185,7 +185,7 @@ impl Machine {
         };
         let began_initial = stream.initial_until.is_some();
         let mut follow = Follow {
-            decoder: &mut served.decoder,
+            decoders: &mut served.decoders,
             progress: &mut self.progress,
             initial: began_initial,
             page_size: self.config.page_size,
@@ -270,7 +270,10 @@ impl Machine {
         let Some(token) = meta.continue_token else {
             let resource_version = meta.resource_version;
             self.progress.resource_version = Some(resource_version.clone());
-            out.push(Action::Emit(WatchOutput::ListEnd { resource_version }));
+            let output = || WatchOutput::ListEnd {
+                resource_version: resource_version.clone(),
+            };
+            self.emit(output, out);
             // After trouble, a list is only half of the cure: the watch must hold.
             if !self.complete {
                 self.enter(WatchState::Synced, out);
@@ -401,16 +404,20 @@ impl Machine {
             );
             note(out, NoteLevel::Warn, message);
         }
-        out.push(Action::Emit(WatchOutput::Resolved {
+        let output = || WatchOutput::Resolved {
             kind: resolved.kind.clone(),
             api_version: resolved.api_version.clone(),
             namespaced: resolved.namespaced,
-        }));
-        let mut spec = self.config.projection.clone();
-        spec.kind.clone_from(&resolved.kind);
-        spec.api_version.clone_from(&resolved.api_version);
-        let decoder = Decoder::new(Arc::new(Projection::new(spec)));
-        self.served = Some(Served { resolved, decoder });
+        };
+        self.emit(output, out);
+        let decoder = |spec: &ProjectionSpec| {
+            let mut spec = spec.clone();
+            spec.kind.clone_from(&resolved.kind);
+            spec.api_version.clone_from(&resolved.api_version);
+            Decoder::new(Arc::new(Projection::new(spec)))
+        };
+        let decoders = self.config.readers.iter().map(decoder).collect();
+        self.served = Some(Served { resolved, decoders });
     }
 
     /// Draws the conclusion from a refusal, of whose body enough has come.

@@ -34,13 +34,15 @@ pub struct WatchConfig {
     pub seed: u64,
     /// Whether a streaming list may be tried.
     pub streaming: StreamingPreference,
-    /// How objects are decoded. `api_version` and `kind` are filled in from
-    /// discovery, whatever stands there.
-    pub projection: ProjectionSpec,
+    /// How each reader wants the objects decoded, so that one stream serves several
+    /// stores (contract W10). `api_version` and `kind` are filled in from discovery,
+    /// whatever stands there.
+    pub readers: Vec<ProjectionSpec>,
 }
 
 impl WatchConfig {
-    /// Watches a resource in all namespaces, unfiltered, with the defaults.
+    /// Watches a resource for one reader in all namespaces, unfiltered, with the
+    /// defaults.
     #[must_use]
     pub fn new(resource: ResourceRef, projection: ProjectionSpec) -> Self {
         Self {
@@ -54,7 +56,7 @@ impl WatchConfig {
             limits: WatchLimits::default(),
             seed: 0,
             streaming: StreamingPreference::Auto,
-            projection,
+            readers: vec![projection],
         }
     }
 }

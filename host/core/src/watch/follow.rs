@@ -33,7 +33,8 @@ impl Progress {
 
 /// One chunk's worth of following a stream.
 pub(super) struct Follow<'a> {
-    pub(super) decoder: &'a mut Decoder,
+    /// One for each reader.
+    pub(super) decoders: &'a mut [Decoder],
     pub(super) progress: &'a mut Progress,
     /// Whether the events are still those of the initial list.
     pub(super) initial: bool,
@@ -86,57 +87,64 @@ impl Follow<'_> {
 
     /// `known`: whether the server says that the object was there before.
     fn upsert(&mut self, json: &[u8], known: bool) {
-        let decoded = match self.decoder.decode(json) {
+        let mut counts = false;
+        for reader in 0..self.decoders.len() {
+            counts |= self.upsert_for(reader, json, known);
+        }
+        if counts {
+            self.count();
+        }
+    }
+
+    /// Answers whether it counts as an object of a list.
+    fn upsert_for(&mut self, reader: usize, json: &[u8], known: bool) -> bool {
+        let decoded = match self.decoders[reader].decode(json) {
             Ok(decoded) => decoded,
             Err(error) => {
                 let (identity, version) = split(identity_of(json));
                 self.advance(&version);
-                let identity = error.identity.clone().or(identity);
-                self.count();
-                self.emit(WatchOutput::Quarantined {
-                    identity,
+                let output = WatchOutput::Quarantined {
+                    identity: error.identity.clone().or(identity),
                     error: error.to_string(),
-                });
-                return;
+                };
+                self.emit(reader, output);
+                return true;
             }
         };
         self.advance(decoded.object.resource_version());
-        if !decoded.matches {
-            if !self.initial || known {
-                let identity = decoded.object.identity().clone();
-                self.emit(WatchOutput::Deleted {
-                    identity,
-                    object: None,
-                });
-            }
-            return;
-        }
-        if self.initial {
-            self.emit(WatchOutput::Listed(decoded.object));
-            self.count();
-        } else {
-            self.emit(WatchOutput::Applied(decoded.object));
-        }
+        let output = match (decoded.matches, self.initial) {
+            (true, true) => WatchOutput::Listed(decoded.object),
+            (true, false) => WatchOutput::Applied(decoded.object),
+            (false, true) if !known => return false,
+            (false, _) => WatchOutput::Deleted {
+                identity: decoded.object.identity().clone(),
+                object: None,
+            },
+        };
+        self.emit(reader, output);
+        decoded.matches
     }
 
     fn delete(&mut self, json: &[u8]) -> Result<(), Problem> {
-        let (identity, object) = match self.decoder.decode(json) {
-            Ok(decoded) => {
-                self.advance(decoded.object.resource_version());
-                (decoded.object.identity().clone(), Some(decoded.object))
-            }
-            Err(error) => {
-                let (identity, version) = split(identity_of(json));
-                let Some(identity) = error.identity.clone().or(identity) else {
-                    return Err(Problem::LostDelete {
-                        text: format!("a deleted object cannot be identified: {error}"),
-                    });
-                };
-                self.advance(&version);
-                (identity, None)
-            }
-        };
-        self.emit(WatchOutput::Deleted { identity, object });
+        for reader in 0..self.decoders.len() {
+            let (identity, object) = match self.decoders[reader].decode(json) {
+                Ok(decoded) => {
+                    self.advance(decoded.object.resource_version());
+                    (decoded.object.identity().clone(), Some(decoded.object))
+                }
+                Err(error) => {
+                    let (identity, version) = split(identity_of(json));
+                    let Some(identity) = error.identity.clone().or(identity) else {
+                        return Err(Problem::LostDelete {
+                            text: format!("a deleted object cannot be identified: {error}"),
+                        });
+                    };
+                    self.advance(&version);
+                    (identity, None)
+                }
+            };
+            self.emit(reader, WatchOutput::Deleted { identity, object });
+        }
         Ok(())
     }
 
@@ -147,7 +155,9 @@ impl Follow<'_> {
         } else if initial_events_end {
             self.initial = false;
             self.progress.resource_version = Some(resource_version.clone());
-            self.emit(WatchOutput::ListEnd { resource_version });
+            self.emit_to_all(|| WatchOutput::ListEnd {
+                resource_version: resource_version.clone(),
+            });
         }
     }
 
@@ -170,12 +180,18 @@ impl Follow<'_> {
             .received
             .is_multiple_of(u64::from(self.page_size.max(1)))
         {
-            self.emit(WatchOutput::PageEnd);
+            self.emit_to_all(|| WatchOutput::PageEnd);
         }
     }
 
-    fn emit(&mut self, output: WatchOutput) {
-        self.out.push(Action::Emit(output));
+    fn emit(&mut self, reader: usize, output: WatchOutput) {
+        self.out.push(Action::Emit { reader, output });
+    }
+
+    fn emit_to_all(&mut self, output: impl Fn() -> WatchOutput) {
+        for reader in 0..self.decoders.len() {
+            self.emit(reader, output());
+        }
     }
 }
 

@@ -85,7 +85,13 @@ pub enum Action {
     /// Drop what is in flight.
     Close,
     /// News of the objects.
-    Emit(WatchOutput),
+    Emit {
+        /// For which of [`WatchConfig::readers`](super::WatchConfig::readers). What
+        /// is about no single object comes for each of them.
+        reader: usize,
+        /// What.
+        output: WatchOutput,
+    },
     /// The state has changed. Given once a change; the counter of
     /// [`WatchState::Listing`] moves without it
     /// (ask [`Machine::state`](super::Machine::state)).

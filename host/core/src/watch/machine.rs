@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    Action, Input, NoteLevel, Request, StreamingPreference, WatchConfig, WatchState,
+    Action, Input, NoteLevel, Request, StreamingPreference, WatchConfig, WatchOutput, WatchState,
     backoff::{Backoff, Random},
     discovery::Resolved,
     follow::Progress,
@@ -100,7 +100,8 @@ pub(super) struct Stream {
 #[derive(Debug)]
 pub(super) struct Served {
     pub(super) resolved: Resolved,
-    pub(super) decoder: Decoder,
+    /// One for each reader.
+    pub(super) decoders: Vec<Decoder>,
 }
 
 /// How the next list is to be made. The default is that of an ordinary list.
@@ -251,11 +252,16 @@ impl Machine {
     }
 
     /// Whether streaming lists may still be tried: false once the server has shown that it
-    /// cannot, so that another watch of the resource can be given
-    /// [`StreamingPreference::Never`].
+    /// cannot, which [`Self::deny_streaming_lists`] tells other watches of the resource.
     #[must_use]
     pub fn may_stream_lists(&self) -> bool {
         self.streaming.supported
+    }
+
+    /// Ends streaming lists from the next list on: another watch of the resource has
+    /// learnt that the server cannot (contract W4).
+    pub fn deny_streaming_lists(&mut self) {
+        self.streaming.supported = false;
     }
 
     /// Puts together the request for `goal` and hands it to the shell.
@@ -276,6 +282,11 @@ impl Machine {
         if goal == Goal::Discover {
             return Some((goal, request::discover(&self.config)));
         }
+        // Denied while it was waited.
+        let goal = match goal {
+            Goal::StreamingList if !self.streaming.supported => Goal::Page,
+            goal => goal,
+        };
         let namespaced = self.served.as_ref()?.resolved.namespaced;
         let limits = &self.config.limits;
         let timeout = self
@@ -304,6 +315,16 @@ impl Machine {
             ),
         };
         Some((goal, request))
+    }
+}
+
+impl Machine {
+    /// Tells every reader what is about no single object.
+    pub(super) fn emit(&self, output: impl Fn() -> WatchOutput, out: &mut Vec<Action>) {
+        out.extend((0..self.config.readers.len()).map(|reader| Action::Emit {
+            reader,
+            output: output(),
+        }));
     }
 }
 

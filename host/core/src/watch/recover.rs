@@ -50,7 +50,7 @@ impl Machine {
             self.progress.resource_version = None;
             self.progress.received = 0;
             self.plan = ListPlan::default();
-            out.push(Action::Emit(WatchOutput::Gone));
+            self.emit(|| WatchOutput::Gone, out);
         }
         self.enter(WatchState::WaitingForCrd, out);
         self.wait(now, Goal::Discover, None, out);

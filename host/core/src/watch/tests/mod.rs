@@ -115,33 +115,38 @@ fn render_one(action: &Action) -> String {
         Action::Close => "close".to_owned(),
         Action::State(state) => format!("state {state}"),
         Action::Note { level, message } => format!("note {level:?}: {message}"),
-        Action::Emit(output) => match output {
-            WatchOutput::Resolved {
-                kind,
-                api_version,
-                namespaced,
-            } => {
-                format!("resolved {api_version} {kind} namespaced={namespaced}")
-            }
-            WatchOutput::ListBegin => "list begins".to_owned(),
-            WatchOutput::Listed(object) => {
-                format!("listed {}@{}", object.name(), object.resource_version())
-            }
-            WatchOutput::PageEnd => "page ends".to_owned(),
-            WatchOutput::ListEnd { resource_version } => format!("list ends @{resource_version}"),
-            WatchOutput::Applied(object) => {
-                format!("applied {}@{}", object.name(), object.resource_version())
-            }
-            WatchOutput::Deleted { identity, object } => match object {
-                Some(object) => format!("deleted {identity} at @{}", object.resource_version()),
-                None => format!("deleted {identity}"),
-            },
-            WatchOutput::Quarantined { identity, .. } => match identity {
-                Some(identity) => format!("quarantined {identity}"),
-                None => "quarantined somebody".to_owned(),
-            },
-            WatchOutput::Gone => "gone".to_owned(),
+        Action::Emit { reader: 0, output } => render_output(output),
+        Action::Emit { reader, output } => format!("{reader}: {}", render_output(output)),
+    }
+}
+
+fn render_output(output: &WatchOutput) -> String {
+    match output {
+        WatchOutput::Resolved {
+            kind,
+            api_version,
+            namespaced,
+        } => {
+            format!("resolved {api_version} {kind} namespaced={namespaced}")
+        }
+        WatchOutput::ListBegin => "list begins".to_owned(),
+        WatchOutput::Listed(object) => {
+            format!("listed {}@{}", object.name(), object.resource_version())
+        }
+        WatchOutput::PageEnd => "page ends".to_owned(),
+        WatchOutput::ListEnd { resource_version } => format!("list ends @{resource_version}"),
+        WatchOutput::Applied(object) => {
+            format!("applied {}@{}", object.name(), object.resource_version())
+        }
+        WatchOutput::Deleted { identity, object } => match object {
+            Some(object) => format!("deleted {identity} at @{}", object.resource_version()),
+            None => format!("deleted {identity}"),
         },
+        WatchOutput::Quarantined { identity, .. } => match identity {
+            Some(identity) => format!("quarantined {identity}"),
+            None => "quarantined somebody".to_owned(),
+        },
+        WatchOutput::Gone => "gone".to_owned(),
     }
 }
 

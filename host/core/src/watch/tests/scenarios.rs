@@ -7,7 +7,7 @@ use super::{
     status,
 };
 use crate::{
-    decode::FieldRequirement,
+    decode::{FieldRequirement, IndexPaths, MAX_KEY_BYTES},
     path::Path,
     watch::{Action, Input, StreamingPreference, WatchOutput, WatchState},
 };
@@ -511,7 +511,7 @@ fn a_server_without_versions_is_listed_again_after_each_stream() {
 #[test]
 fn leaving_the_hosts_field_selector_is_a_delete_and_entering_it_an_add_w3() {
     let mut config = config();
-    config.projection.select = vec![FieldRequirement {
+    config.readers[0].select = vec![FieldRequirement {
         path: Path::parse("spec.class").unwrap(),
         negated: false,
         value: "x".to_owned(),
@@ -548,6 +548,70 @@ fn leaving_the_hosts_field_selector_is_a_delete_and_entering_it_an_add_w3() {
 }
 
 #[test]
+fn what_another_watch_learnt_about_streaming_counts_from_the_next_list_on_w4_w10() {
+    let mut bench = Bench::resolved(config());
+    bench.feed(Input::Sent);
+    bench.feed(reset());
+    bench.machine.deny_streaming_lists();
+    assert!(sent(&bench.wait()).starts_with("send list "));
+    assert!(!bench.machine.may_stream_lists());
+}
+
+#[test]
+fn one_stream_serves_several_readers_each_with_its_own_filter_w10() {
+    let mut config = config();
+    let mut other = config.readers[0].clone();
+    other.select = vec![FieldRequirement {
+        path: Path::parse("spec.v").unwrap(),
+        negated: false,
+        value: "3".to_owned(),
+    }];
+    other.indexes = vec![IndexPaths {
+        paths: vec![Path::parse("metadata.name").unwrap()],
+        ..IndexPaths::default()
+    }];
+    config.readers.push(other);
+    config.page_size = 2;
+    let mut bench = Bench::started(config);
+    let lines = bench.answer(200, DISCOVERY);
+    assert_eq!(
+        lines[..2],
+        [
+            "resolved example.com/v1 Widget namespaced=true",
+            "1: resolved example.com/v1 Widget namespaced=true",
+        ]
+    );
+    assert_eq!(bench.open()[..2], ["list begins", "1: list begins"]);
+    assert_eq!(
+        bench.chunk(&event("ADDED", &object("a", 3))),
+        ["listed a@3", "1: listed a@3"]
+    );
+    // Of no reader's page has it been counted twice.
+    assert_eq!(
+        bench.chunk(&event("ADDED", &object("b", 5))),
+        ["listed b@5", "page ends", "1: page ends"]
+    );
+    assert_eq!(
+        bench.chunk(&bookmark(10, true))[..2],
+        ["list ends @10", "1: list ends @10"]
+    );
+    assert_eq!(
+        bench.chunk(&event("MODIFIED", &object("a", 11))),
+        ["applied a@11", "1: deleted shop/a"]
+    );
+    assert_eq!(
+        bench.chunk(&event("DELETED", &object("b", 12))),
+        ["deleted shop/b at @12", "1: deleted shop/b at @12"]
+    );
+    // What one reader's index cannot take is whole to the others.
+    let long = "x".repeat(MAX_KEY_BYTES + 1);
+    let lines = bench.chunk(&event("ADDED", &object(&long, 13)));
+    assert_eq!(lines[0], format!("applied {long}@13"));
+    assert_eq!(lines[1], format!("1: quarantined shop/{long}"));
+    assert_eq!(bench.machine.resource_version(), Some("13"));
+}
+
+#[test]
 fn bodies_are_the_same_from_a_list_and_from_a_watch() {
     let mut out = Vec::new();
     let mut bodies = Vec::new();
@@ -569,7 +633,11 @@ fn bodies_are_the_same_from_a_list_and_from_a_watch() {
             .machine
             .step(bench.now, Input::Chunk(body.as_bytes()), &mut out);
         for action in out.drain(..) {
-            if let Action::Emit(WatchOutput::Listed(object)) = action {
+            if let Action::Emit {
+                output: WatchOutput::Listed(object),
+                ..
+            } = action
+            {
                 bodies.push(object.body().as_str().to_owned());
             }
         }

@@ -179,7 +179,7 @@ impl Simulation {
             match action {
                 Action::Send(request) => self.connection = Some(self.connect(&request)),
                 Action::Close => self.connection = None,
-                Action::Emit(output) => {
+                Action::Emit { output, .. } => {
                     match &output {
                         WatchOutput::Resolved { .. } | WatchOutput::ListEnd { .. } => {
                             self.unserved_since_resolved = !self.server.served;

@@ -2,12 +2,7 @@
 //! bytes. Owns a request in flight and nothing else: every decision is
 //! [`haptic_core::watch`]'s.
 
-use std::{
-    io::Write,
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io::Write, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
@@ -21,7 +16,10 @@ use haptic_core::{
 use http::{HeaderMap, Response, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use crate::{
     access::Access,
@@ -42,7 +40,12 @@ pub enum Report {
 /// and fairness.
 pub const CONCURRENT_LISTS: usize = 4;
 
-/// The clock that all machines and the dispatch loop share.
+/// Instead of a moment that the clock cannot express: a year, longer than anybody
+/// waits and short enough for every timer.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// The clock that all machines and the dispatch loop share: tokio's, so that a
+/// paused runtime stops it too.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock(Instant);
 
@@ -59,10 +62,12 @@ impl Clock {
         Time::from_origin(self.0.elapsed())
     }
 
-    /// The moment as tokio's timers take it.
+    /// The moment as tokio's timers take it; one beyond what they can express is
+    /// [`FAR`] away.
     #[must_use]
-    pub fn deadline(&self, time: Time) -> tokio::time::Instant {
-        tokio::time::Instant::from_std(self.0 + time.since_origin())
+    pub fn deadline(&self, time: Time) -> Instant {
+        let moment = self.0.checked_add(time.since_origin());
+        moment.unwrap_or(self.0 + FAR)
     }
 }
 

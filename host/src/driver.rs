@@ -2,7 +2,15 @@
 //! bytes. Owns a request in flight and nothing else: every decision is
 //! [`haptic_core::watch`]'s.
 
-use std::{io::Write, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    io::Write,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
@@ -113,6 +121,7 @@ pub struct Driver {
     access: Access,
     machine: Machine,
     lists: Arc<Semaphore>,
+    streamable: Arc<AtomicBool>,
     clock: Clock,
     flight: Flight,
     permit: Option<OwnedSemaphorePermit>,
@@ -123,13 +132,16 @@ pub struct Driver {
 
 impl Driver {
     /// `name` is the watch's, for the log; `lists` bounds the lists under way over
-    /// all drivers of the process.
+    /// all drivers of the process; `streamable` is shared by all watches of a
+    /// resource, true until one learns that the server cannot stream its lists
+    /// (contract W4).
     #[must_use]
     pub fn new(
         name: &str,
         access: Access,
         machine: Machine,
         lists: Arc<Semaphore>,
+        streamable: Arc<AtomicBool>,
         clock: Clock,
     ) -> Self {
         Self {
@@ -138,6 +150,7 @@ impl Driver {
             access,
             machine,
             lists,
+            streamable,
             clock,
             flight: Flight::Idle,
             permit: None,
@@ -187,8 +200,14 @@ impl Driver {
     }
 
     fn step(&mut self, input: Input<'_>) {
+        if !self.streamable.load(Ordering::Relaxed) {
+            self.machine.deny_streaming_lists();
+        }
         self.machine
             .step(self.clock.now(), input, &mut self.actions);
+        if !self.machine.may_stream_lists() {
+            self.streamable.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Performs the machine's actions; answers what is to be reported.

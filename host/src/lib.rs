@@ -17,4 +17,5 @@ pub mod grants;
 pub mod output;
 pub mod plugin;
 pub mod run;
+mod watches;
 pub mod worker;

@@ -5,23 +5,22 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use haptic_core::{
-    Time,
     engine::{Callback, Engine, Outcome, PluginId, StoreId},
     spec::{SpecErrors, WatchPlan, plan_all},
-    watch::{Machine, WatchConfig, WatchState},
 };
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use crate::{
     access::Access,
-    chain::{chain, printable},
+    chain::chain,
     config::{self, OverrideError, PluginConfig},
     diff,
-    driver::{CONCURRENT_LISTS, Clock, Driver, Report},
+    driver::Clock,
     grants::{self, Refusal},
     output::{Sink, SinkError},
     plugin::{CallError, Instance, Limits, LogLevel, LogLine, LogSink, Plugin},
+    watches::{self, News, Watches},
     worker::{Done, Job, QUEUE, WorkError, Worker, WorkerOptions},
 };
 
@@ -256,16 +255,15 @@ fn log_sink(plugin: &str) -> LogSink {
 
 /// Everything that happens to the loop.
 enum Event {
-    Watch {
-        store: StoreId,
-        source: usize,
-        report: Report,
-    },
-    Done {
-        plugin: PluginId,
-        done: Done,
-    },
+    Watch(News),
+    Done { plugin: PluginId, done: Done },
     Stop,
+}
+
+impl From<News> for Event {
+    fn from(news: News) -> Self {
+        Self::Watch(news)
+    }
 }
 
 /// Runs the plugins until `stop` resolves, or with [`RunOptions::once`] until
@@ -305,7 +303,7 @@ pub async fn run(
         })?;
         workers.insert(plugin, worker);
     }
-    let mut watches = Watches::start(&engine, &access, clock, &events);
+    let watches = Watches::start(&engine, &access, clock, &events);
     let stopper = tokio::spawn({
         let events = events.clone();
         async move {
@@ -322,124 +320,9 @@ pub async fn run(
         running: 0,
         stopping: None,
     };
-    let result = dispatch.run(&mut queue, &mut watches).await;
+    let result = dispatch.run(&mut queue, &watches).await;
     stopper.abort();
-    watches.stop();
     result
-}
-
-/// The tasks of all watches, and the state each reported last.
-struct Watches {
-    tasks: tokio::task::JoinSet<()>,
-    states: HashMap<(StoreId, usize), (String, WatchState)>,
-}
-
-impl Watches {
-    fn start(engine: &Engine, access: &Access, clock: Clock, events: &mpsc::Sender<Event>) -> Self {
-        let lists = Arc::new(Semaphore::new(CONCURRENT_LISTS));
-        let mut tasks = tokio::task::JoinSet::new();
-        let mut states = HashMap::new();
-        for (store, plan, sources) in engine.stores() {
-            for (i, source) in sources.iter().enumerate() {
-                let mut config = WatchConfig::new(plan.resource.clone(), plan.projection());
-                config.namespace.clone_from(&source.namespace);
-                config.name.clone_from(&plan.object_name);
-                config.label_selector.clone_from(&plan.label_selector);
-                config.field_selector.clone_from(&plan.server_fields);
-                config.seed = seed();
-                let name = match (&source.namespace, sources.len()) {
-                    (Some(namespace), 2..) => format!("{}/{namespace}", plan.name),
-                    _ => plan.name.clone(),
-                };
-                let machine = Machine::new(config);
-                let driver = Driver::new(&name, access.clone(), machine, Arc::clone(&lists), clock);
-                states.insert((store, i), (name, WatchState::Discovering));
-                let events = events.clone();
-                tasks.spawn(driver.run(move |report| {
-                    let events = events.clone();
-                    async move {
-                        events
-                            .send(Event::Watch {
-                                store,
-                                source: i,
-                                report,
-                            })
-                            .await
-                            .is_ok()
-                    }
-                }));
-            }
-        }
-        Self { tasks, states }
-    }
-
-    fn stop(&mut self) {
-        self.tasks.abort_all();
-    }
-
-    /// One line a change; a list in progress is one state, told about as it grows.
-    fn changed(
-        &mut self,
-        now: Time,
-        store: StoreId,
-        source: usize,
-        state: WatchState,
-        objects: usize,
-    ) {
-        let Some((name, last)) = self.states.get_mut(&(store, source)) else {
-            return;
-        };
-        let watch = name.as_str();
-        match &state {
-            WatchState::Listing { received: 0 } | WatchState::Discovering => {
-                tracing::debug!(watch, "{state}");
-            }
-            WatchState::Listing { received } => info!(watch, objects = received, "loading"),
-            WatchState::Synced => info!(watch, objects, "synced"),
-            WatchState::Stale { since } => {
-                let silent = Duration::from_secs((now - *since).as_secs());
-                warn!(
-                    watch,
-                    objects,
-                    ?silent,
-                    "lost; what is known stays, and it is tried again"
-                );
-            }
-            WatchState::WaitingForCrd
-            | WatchState::Forbidden { .. }
-            | WatchState::Failing { .. } => warn!(watch, "{}", printable(&state.to_string())),
-        }
-        *last = state;
-    }
-
-    /// Whether a store will not sync unless somebody outside does something.
-    fn hopeless(&self, store: StoreId) -> bool {
-        self.states.iter().any(|((id, _), (_, state))| {
-            *id == store
-                && matches!(
-                    state,
-                    WatchState::WaitingForCrd | WatchState::Forbidden { .. }
-                )
-        })
-    }
-
-    fn not_synced(&self) -> Vec<String> {
-        let mut watches: Vec<String> = self
-            .states
-            .values()
-            .filter(|(_, state)| *state != WatchState::Synced)
-            .map(|(name, state)| format!("{name}: {state}"))
-            .collect();
-        watches.sort();
-        watches
-    }
-}
-
-/// A seed that differs from watch to watch and from process to process: jitter is
-/// to spread them.
-fn seed() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one(0)
 }
 
 struct Dispatch {
@@ -467,7 +350,7 @@ impl Dispatch {
     async fn run(
         &mut self,
         queue: &mut mpsc::Receiver<Event>,
-        watches: &mut Watches,
+        watches: &Watches,
     ) -> Result<(), RunError> {
         let mut give_up = self
             .options
@@ -479,7 +362,7 @@ impl Dispatch {
                 Some((_, why)) if self.running == 0 => return self.stopped(why, watches),
                 Some(_) => {}
             }
-            if self.options.once && self.running == 0 && self.settled(watches) {
+            if self.options.once && self.running == 0 && self.settled() {
                 return Ok(());
             }
             let due = self
@@ -490,21 +373,25 @@ impl Dispatch {
             let limit = self.stopping.map(|(limit, _)| limit);
             let wake = [due, limit, give_up].into_iter().flatten().min();
             tokio::select! {
+                biased;
                 event = queue.recv() => match event {
                     Some(event) => self.event(event, watches)?,
                     None => return Ok(()),
                 },
-                () = sleep_until(wake) => {
-                    let now = tokio::time::Instant::now();
-                    if let Some((limit, why)) = self.stopping && now >= limit {
-                        warn!("a callback did not end in time; what it would have written is dropped");
-                        return self.stopped(why, watches);
-                    }
-                    if give_up.is_some_and(|limit| now >= limit) {
-                        give_up = None;
-                        self.stop(Stop::GaveUp);
-                    }
-                }
+                () = sleep_until(wake) => {}
+            }
+            // Looked at after every event: a queue that is never empty must not
+            // put off the end.
+            let now = tokio::time::Instant::now();
+            if let Some((limit, why)) = self.stopping
+                && now >= limit
+            {
+                warn!("a callback did not end in time; what it would have written is dropped");
+                return self.stopped(why, watches);
+            }
+            if give_up.is_some_and(|limit| now >= limit) {
+                give_up = None;
+                self.stop(Stop::GaveUp);
             }
         }
     }
@@ -521,7 +408,7 @@ impl Dispatch {
             Stop::Asked | Stop::ReaderGone => Ok(()),
             Stop::GaveUp => Err(RunError::NotSynced {
                 after: self.options.once_timeout,
-                watches: watches.not_synced(),
+                watches: watches.not_synced(&self.engine),
             }),
         }
     }
@@ -530,11 +417,13 @@ impl Dispatch {
         self.workers.keys().copied()
     }
 
-    fn settled(&self, watches: &Watches) -> bool {
-        self.plugins().all(|plugin| {
-            self.engine
-                .is_settled(plugin, |store| watches.hopeless(store))
-        })
+    fn settled(&self) -> bool {
+        let hopeless = |store: StoreId| {
+            let status = self.engine.status(store);
+            status.is_some_and(|status| watches::is_hopeless(&status.freshness.state))
+        };
+        self.plugins()
+            .all(|plugin| self.engine.is_settled(plugin, hopeless))
     }
 
     fn start_calls(&mut self) {
@@ -563,26 +452,10 @@ impl Dispatch {
         }
     }
 
-    fn event(&mut self, event: Event, watches: &mut Watches) -> Result<(), RunError> {
+    fn event(&mut self, event: Event, watches: &Watches) -> Result<(), RunError> {
         let now = self.clock.now();
         match event {
-            Event::Watch {
-                store,
-                source,
-                report: Report::Outputs(outputs),
-            } => {
-                for (_, output) in outputs {
-                    self.engine.watch(now, store, source, output);
-                }
-            }
-            Event::Watch {
-                store,
-                source,
-                report: Report::State(state),
-            } => {
-                let objects = self.engine.status(store).map_or(0, |status| status.objects);
-                watches.changed(now, store, source, state, objects);
-            }
+            Event::Watch(news) => watches.take_in(&mut self.engine, now, news),
             Event::Done { plugin, done } => {
                 self.running -= 1;
                 if done.result.as_ref().is_err_and(WorkError::reader_is_gone) {

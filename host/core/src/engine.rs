@@ -11,8 +11,8 @@ use crate::{
     debounce::Debounce,
     spec::{ScopeSpec, WatchPlan},
     store::{Delta, Store},
-    view::{StoreView, View},
-    watch::WatchOutput,
+    view::{Freshness, StoreView, View},
+    watch::{WatchOutput, WatchState},
 };
 
 /// First pause after a failed callback; it doubles with each further failure.
@@ -117,6 +117,8 @@ pub enum Outcome {
 pub struct Source {
     /// The namespace watched; `None`: all.
     pub namespace: Option<String>,
+    /// How its watch is, and since when (contract W9).
+    pub freshness: Freshness,
     synced: bool,
 }
 
@@ -131,6 +133,20 @@ struct StoreEntry {
 impl StoreEntry {
     fn synced(&self) -> bool {
         self.sources.iter().all(|source| source.synced)
+    }
+
+    fn view(&self, name: &Arc<str>, changes: Option<Arc<ChangeSet>>) -> StoreView {
+        StoreView::new(Arc::clone(name), self.store.snapshot(), changes)
+            .with_freshness(self.freshness())
+    }
+
+    /// That of the source which is worst off.
+    fn freshness(&self) -> Freshness {
+        let sources = self.sources.iter().map(|source| &source.freshness);
+        sources
+            .max_by_key(|f| f.staleness())
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -191,6 +207,8 @@ pub struct StoreStatus {
     pub objects: usize,
     /// Whether every source has been listed once.
     pub synced: bool,
+    /// How the watch is: the source that is worst off.
+    pub freshness: Freshness,
     /// Objects that could not be decoded so far (contract W8).
     pub quarantined: u64,
     /// Objects without a key for the primary index (contract I4).
@@ -271,6 +289,7 @@ impl Engine {
         }
         let source = |namespace: Option<&str>| Source {
             namespace: namespace.map(str::to_owned),
+            freshness: Freshness::default(),
             synced: false,
         };
         let sources = match &plan.scope {
@@ -326,6 +345,7 @@ impl Engine {
             name: entry.plan.name.clone(),
             objects: snapshot.len(),
             synced: entry.synced(),
+            freshness: entry.freshness(),
             quarantined: entry.quarantined,
             unkeyed: snapshot.unkeyed("").unwrap_or(0),
         })
@@ -364,6 +384,29 @@ impl Engine {
             .iter()
             .filter(|subscription| subscription.required)
             .all(|subscription| self.stores[subscription.store].synced())
+    }
+
+    /// A store as it is now, under the name that the plugin knows it by; without
+    /// changes. Also that of a watch of one object.
+    #[must_use]
+    pub fn store_view(&self, plugin: PluginId, watch: usize) -> Option<StoreView> {
+        let subscription = self.plugins.get(plugin.0)?.subscriptions.get(watch)?;
+        Some(self.stores[subscription.store].view(&subscription.name, None))
+    }
+
+    /// The store that a plugin's watch fills.
+    #[must_use]
+    pub fn store_of(&self, plugin: PluginId, watch: usize) -> Option<StoreId> {
+        let subscription = self.plugins.get(plugin.0)?.subscriptions.get(watch)?;
+        Some(StoreId(subscription.store))
+    }
+
+    /// Takes in how the watch of a store's `source`-th source is (contract W9).
+    pub fn state(&mut self, now: Time, store: StoreId, source: usize, state: WatchState) {
+        let entry = self.stores.get_mut(store.0);
+        if let Some(source) = entry.and_then(|entry| entry.sources.get_mut(source)) {
+            source.freshness.change(now, state);
+        }
     }
 
     /// Takes in what the watch of a store's `source`-th source reports.
@@ -536,12 +579,8 @@ impl Engine {
                     } else {
                         (*sync == Sync::Done).then(|| Arc::clone(changes))
                     };
-                    let snapshot = self.stores[subscription.store].store.snapshot();
-                    Some(StoreView::new(
-                        Arc::clone(&subscription.name),
-                        snapshot,
-                        changes,
-                    ))
+                    let store = &self.stores[subscription.store];
+                    Some(store.view(&subscription.name, changes))
                 }
             })
             .collect();
@@ -594,12 +633,14 @@ impl Engine {
         })
     }
 
-    /// Makes what is pending for a plugin due at once (contract C5).
+    /// Makes what is pending for a plugin due at once (contract C5), also what
+    /// waits because its callback has failed. A dead instance is waited for.
     pub fn force_sync(&mut self, now: Time, plugin: PluginId) {
         let Some(entry) = self.plugins.get_mut(plugin.0) else {
             return;
         };
         for subscription in &mut entry.subscriptions {
+            subscription.not_before = Time::ZERO;
             if let Delivery::Collection { debounce, .. } = &mut subscription.delivery {
                 debounce.force(now);
             }

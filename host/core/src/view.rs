@@ -6,12 +6,13 @@
 use std::sync::Arc;
 
 use crate::{
-    Identity, Object,
+    Identity, Object, Time,
     changes::{ChangeSet, NetChange},
     index::KeyError,
     path::Path,
     select::{self, SelectError},
     snapshot::Snapshot,
+    watch::WatchState,
 };
 
 /// Fields that one `select` may ask for.
@@ -97,12 +98,58 @@ impl View {
     }
 }
 
+/// How up to date a store is (contract S4): the state of its watch, and since when
+/// it has been in it. What a store holds is complete when the state is
+/// [`WatchState::Synced`], complete but old when it is [`WatchState::Stale`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Freshness {
+    /// How the watch is; of several, how the worst is.
+    pub state: WatchState,
+    /// Since when.
+    pub since: Time,
+}
+
+impl Default for Freshness {
+    /// A watch that has not reported yet.
+    fn default() -> Self {
+        Self {
+            state: WatchState::Discovering,
+            since: Time::ZERO,
+        }
+    }
+}
+
+impl Freshness {
+    /// Takes in a state. A list that goes on is the same state with more objects.
+    pub fn change(&mut self, now: Time, state: WatchState) {
+        if state.as_str() != self.state.as_str() {
+            self.since = now;
+        }
+        self.state = state;
+    }
+
+    /// Greater for a watch that is worse off: by state, then by age.
+    pub(crate) fn staleness(&self) -> (u8, std::cmp::Reverse<Time>) {
+        let rank = match self.state {
+            WatchState::Synced => 0,
+            WatchState::Stale { .. } => 1,
+            WatchState::Listing { .. } => 2,
+            WatchState::Discovering => 3,
+            WatchState::Failing { .. } => 4,
+            WatchState::WaitingForCrd => 5,
+            WatchState::Forbidden { .. } => 6,
+        };
+        (rank, std::cmp::Reverse(self.since))
+    }
+}
+
 /// One store in a [`View`].
 #[derive(Clone, Debug)]
 pub struct StoreView {
     name: Arc<str>,
     snapshot: Snapshot,
     changes: Option<Arc<ChangeSet>>,
+    freshness: Freshness,
 }
 
 impl StoreView {
@@ -114,7 +161,22 @@ impl StoreView {
             name,
             snapshot,
             changes,
+            freshness: Freshness::default(),
         }
+    }
+
+    /// The same with how up to date it is; without, it is that of a watch that has
+    /// not reported yet.
+    #[must_use]
+    pub fn with_freshness(mut self, freshness: Freshness) -> Self {
+        self.freshness = freshness;
+        self
+    }
+
+    /// How up to date the store was when the view was taken.
+    #[must_use]
+    pub fn freshness(&self) -> &Freshness {
+        &self.freshness
     }
 
     /// The watch's name.

@@ -386,6 +386,46 @@ fn c5_force_sync_tells_at_once_what_is_pending() {
 }
 
 #[test]
+fn c5_force_sync_does_not_wait_for_the_backoff_of_a_failure() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![]);
+    bench.told(0);
+    bench.feed(1_000, WatchOutput::Applied(object("a", 1, 1, 1)));
+    assert_eq!(bench.due(1_000), some("change 0 +1 ~0 -0 +a"));
+    bench.finish(1_001, Outcome::Failed);
+    assert_eq!(bench.due(1_002), None);
+    bench.engine.force_sync(at(1_003), bench.plugin);
+    assert_eq!(bench.told(1_003), some("change 0 +1 ~0 -0 +a"));
+}
+
+#[test]
+fn s4_a_view_tells_how_up_to_date_each_store_is() {
+    let scope = ScopeSpec::Namespaces(vec!["ns".to_owned(), "other".to_owned()]);
+    let mut bench = Bench::new(&[WatchSpec {
+        scope,
+        ..spec("maps")
+    }]);
+    let mut check = |ms, source, state: WatchState, expected: (WatchState, u64)| {
+        bench.engine.state(at(ms), bench.store, source, state);
+        let view = bench.engine.store_view(bench.plugin, 0).unwrap();
+        let (state, since) = expected;
+        let since = at(since);
+        assert_eq!(view.freshness(), &Freshness { state, since });
+        let status = bench.engine.status(bench.store).unwrap();
+        assert_eq!(&status.freshness, view.freshness());
+    };
+    let listing = |received| WatchState::Listing { received };
+    check(5, 0, listing(0), (WatchState::Discovering, 0));
+    check(6, 1, listing(0), (listing(0), 5));
+    check(7, 0, listing(9), (listing(9), 5));
+    check(8, 0, WatchState::Synced, (listing(0), 6));
+    check(9, 1, WatchState::Synced, (WatchState::Synced, 8));
+    let stale = || WatchState::Stale { since: at(10) };
+    check(20, 1, stale(), (stale(), 20));
+    check(21, 1, WatchState::Synced, (WatchState::Synced, 8));
+}
+
+#[test]
 fn c6_all_synced_waits_for_required_watches_only() {
     let other = WatchSpec {
         resources: "secrets".to_owned(),

@@ -1,0 +1,220 @@
+//! The tasks of all watches, one for each stream that the API server sends
+//! (contract W10), and what they report: into the engine, and into the log, a line
+//! for each change of a state. Decides nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use haptic_core::{
+    Time,
+    engine::{Engine, StoreId},
+    watch::{Machine, ResourceRef, WatchConfig, WatchState},
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    access::Access,
+    chain::printable,
+    driver::{CONCURRENT_LISTS, Clock, Driver, Report},
+};
+
+/// Something that a stream reported.
+#[derive(Debug)]
+pub(crate) struct News {
+    stream: usize,
+    report: Report,
+}
+
+/// The running streams. Dropping it ends them.
+pub(crate) struct Watches {
+    _tasks: JoinSet<()>,
+    streams: Vec<Stream>,
+}
+
+/// One stream, and whom it serves.
+struct Stream {
+    /// What the log calls it: the name of its first watch.
+    name: String,
+    /// For each reader of its machine, a store and which source of it this is.
+    readers: Vec<(StoreId, usize)>,
+}
+
+impl Watches {
+    /// Starts what the engine's stores need. Their reports come as `events`; while
+    /// nobody takes them, nothing more is read from the network.
+    pub(crate) fn start<E: From<News> + Send + 'static>(
+        engine: &Engine,
+        access: &Access,
+        clock: Clock,
+        events: &mpsc::Sender<E>,
+    ) -> Self {
+        let lists = Arc::new(Semaphore::new(CONCURRENT_LISTS));
+        let mut streamable = HashMap::<ResourceRef, Arc<AtomicBool>>::new();
+        let mut tasks = JoinSet::new();
+        let mut streams = Vec::new();
+        for (stream, (config, described)) in streams_of(engine).into_iter().enumerate() {
+            let streamable = streamable
+                .entry(config.resource.clone())
+                .or_insert_with(|| Arc::new(AtomicBool::new(true)));
+            let driver = Driver::new(
+                &described.name,
+                access.clone(),
+                Machine::new(config),
+                Arc::clone(&lists),
+                Arc::clone(streamable),
+                clock,
+            );
+            let events = events.clone();
+            tasks.spawn(driver.run(move |report| {
+                let events = events.clone();
+                async move { events.send(News { stream, report }.into()).await.is_ok() }
+            }));
+            streams.push(described);
+        }
+        Self {
+            _tasks: tasks,
+            streams,
+        }
+    }
+
+    /// Takes in what a stream reported.
+    pub(crate) fn take_in(&self, engine: &mut Engine, now: Time, news: News) {
+        let Some(stream) = self.streams.get(news.stream) else {
+            return;
+        };
+        match news.report {
+            Report::Outputs(outputs) => {
+                for (reader, output) in outputs {
+                    if let Some(&(store, source)) = stream.readers.get(reader) {
+                        engine.watch(now, store, source, output);
+                    }
+                }
+            }
+            Report::State(state) => {
+                stream.log(engine, now, &state);
+                for &(store, source) in &stream.readers {
+                    engine.state(now, store, source, state.clone());
+                }
+            }
+        }
+    }
+
+    /// The streams that have not delivered everything, each with its state.
+    pub(crate) fn not_synced(&self, engine: &Engine) -> Vec<String> {
+        let mut watches: Vec<String> = self
+            .streams
+            .iter()
+            .filter_map(|stream| {
+                let state = stream.state(engine)?;
+                (*state != WatchState::Synced).then(|| format!("{}: {state}", stream.name))
+            })
+            .collect();
+        watches.sort();
+        watches
+    }
+}
+
+/// The streams that fill the engine's stores. Stores that differ only in what they
+/// keep of the same objects share one (contract W10).
+fn streams_of(engine: &Engine) -> Vec<(WatchConfig, Stream)> {
+    let mut streams: Vec<(WatchConfig, Stream)> = Vec::new();
+    for (store, plan, sources) in engine.stores() {
+        for (i, source) in sources.iter().enumerate() {
+            let mut config = WatchConfig::new(plan.resource.clone(), plan.projection());
+            config.namespace.clone_from(&source.namespace);
+            config.name.clone_from(&plan.object_name);
+            config.label_selector.clone_from(&plan.label_selector);
+            config.field_selector.clone_from(&plan.server_fields);
+            config.seed = seed();
+            let shared = streams
+                .iter_mut()
+                .find(|(other, _)| asks_the_same(other, &config));
+            if let Some((shared, stream)) = shared {
+                shared.readers.append(&mut config.readers);
+                stream.readers.push((store, i));
+                continue;
+            }
+            let name = match (&source.namespace, sources.len()) {
+                (Some(namespace), 2..) => format!("{}/{namespace}", plan.name),
+                _ => plan.name.clone(),
+            };
+            let readers = vec![(store, i)];
+            streams.push((config, Stream { name, readers }));
+        }
+    }
+    streams
+}
+
+/// Whether the server answers both with the same objects.
+fn asks_the_same(a: &WatchConfig, b: &WatchConfig) -> bool {
+    a.resource == b.resource
+        && a.namespace == b.namespace
+        && a.name == b.name
+        && a.label_selector == b.label_selector
+        && a.field_selector == b.field_selector
+        && a.metadata_only == b.metadata_only
+}
+
+impl Stream {
+    fn state<'e>(&self, engine: &'e Engine) -> Option<&'e WatchState> {
+        let &(store, source) = self.readers.first()?;
+        let (_, _, sources) = engine.stores().find(|(id, _, _)| *id == store)?;
+        Some(&sources.get(source)?.freshness.state)
+    }
+
+    /// One line a change; a list in progress is one state, told about as it grows.
+    fn log(&self, engine: &Engine, now: Time, state: &WatchState) {
+        let watch = self.name.as_str();
+        let status = self
+            .readers
+            .first()
+            .and_then(|&(store, _)| engine.status(store));
+        let objects = status.map_or(0, |status| status.objects);
+        match state {
+            WatchState::Listing { received: 0 } | WatchState::Discovering => {
+                debug!(watch, "{state}");
+            }
+            WatchState::Listing { received } => info!(watch, objects = received, "loading"),
+            WatchState::Synced => info!(watch, objects, "synced"),
+            WatchState::Stale { since } => {
+                let silent = Duration::from_secs((now - *since).as_secs());
+                warn!(
+                    watch,
+                    objects,
+                    ?silent,
+                    "lost; what is known stays, and it is tried again"
+                );
+            }
+            WatchState::WaitingForCrd
+            | WatchState::Forbidden { .. }
+            | WatchState::Failing { .. } => warn!(watch, "{}", printable(&state.to_string())),
+        }
+    }
+}
+
+/// Whether a watch in this state will not sync unless somebody outside does
+/// something.
+pub(crate) fn is_hopeless(state: &WatchState) -> bool {
+    match state {
+        WatchState::WaitingForCrd | WatchState::Forbidden { .. } => true,
+        WatchState::Discovering
+        | WatchState::Listing { .. }
+        | WatchState::Synced
+        | WatchState::Stale { .. }
+        | WatchState::Failing { .. } => false,
+    }
+}
+
+/// A seed that differs from watch to watch and from process to process: jitter is
+/// to spread them.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}

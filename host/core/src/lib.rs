@@ -11,6 +11,7 @@ pub mod frame;
 pub mod index;
 mod json;
 pub mod key;
+pub mod lease;
 pub mod object;
 mod ordered;
 pub mod path;

@@ -34,9 +34,11 @@ mod request;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use backoff::Random;
 pub use config::{ResourceRef, StreamingPreference, WatchConfig, WatchLimits};
 pub use io::{
     Action, Input, NoteLevel, Request, RequestKind, TransportError, TransportErrorKind,
     WatchOutput, WatchState,
 };
 pub use machine::Machine;
+pub(crate) use problem::excerpt;

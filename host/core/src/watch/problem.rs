@@ -172,7 +172,7 @@ fn describe(code: u16, status: &Status) -> String {
 }
 
 /// At most 300 bytes of what a server said, on one line.
-pub(super) fn excerpt(body: &[u8]) -> String {
+pub(crate) fn excerpt(body: &[u8]) -> String {
     const LONGEST: usize = 300;
     let start = body.get(..LONGEST).unwrap_or(body);
     let mut line = String::new();

@@ -1,5 +1,6 @@
 //! From a request to its response: the one function that the TCP side calls.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::body::{self, Body};
 use crate::delete::{Deleted, Preconditions, deletion_status};
 use crate::input::{self, Input, Warnings};
 use crate::render::{Form, Renderer};
-use crate::request::{Address, Query, decode, form};
+use crate::replica::Reading;
+use crate::request::{Address, Query, accepts_gzip, decode, form};
 use crate::resources::Resource;
 use crate::selector::Selector;
 use crate::state::{Object, Store};
@@ -53,23 +55,40 @@ impl Api {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn wait_for(&self, version: Option<u64>) -> Result<(), ApiError> {
+    async fn wait_for(&self, version: Option<u64>, reading: &Reading) -> Result<(), ApiError> {
         let Some(version) = version else {
             return Ok(());
         };
         let mut progress = self.store().progress();
-        let reached = progress.wait_for(|current| *current >= version);
+        let mut replica = reading.clone();
+        let reached = async {
+            loop {
+                if reading.reached(*progress.borrow_and_update()) >= version {
+                    return;
+                }
+                let changed = pin!(progress.changed());
+                let moved = pin!(replica.moved());
+                futures_util::future::select(changed, moved).await;
+            }
+        };
         match tokio::time::timeout(self.fresh_wait, reached).await {
-            Ok(_) => Ok(()),
-            Err(_) => Err(ApiError::version_too_large(version, self.store().version())),
+            Ok(()) => Ok(()),
+            Err(_) => {
+                let current = reading.reached(self.store().version());
+                Err(ApiError::version_too_large(version, current))
+            }
         }
     }
 }
 
 /// Answers a request. Never fails: a refusal is a response too.
-pub(crate) async fn respond(api: Arc<Api>, request: Request<Bytes>) -> Response<Body> {
+pub(crate) async fn respond(
+    api: &Arc<Api>,
+    request: Request<Bytes>,
+    reading: Reading,
+) -> Response<Body> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
-    let response = match route(&api, request).await {
+    let response = match route(api, request, reading).await {
         Ok(response) => response,
         Err(error) => refusal(&error),
     };
@@ -92,7 +111,7 @@ pub(crate) fn json_response(code: u16, value: &Value) -> Response<Body> {
     bytes_response(code, "application/json", value.to_string())
 }
 
-fn bytes_response(
+pub(crate) fn bytes_response(
     code: u16,
     content_type: &'static str,
     bytes: impl Into<Bytes>,
@@ -112,7 +131,7 @@ fn bytes_response(
     response
 }
 
-async fn route(api: &Arc<Api>, request: Request<Bytes>) -> Answer {
+async fn route(api: &Arc<Api>, request: Request<Bytes>, reading: Reading) -> Answer {
     let segments: Vec<String> = request
         .uri()
         .path()
@@ -137,7 +156,7 @@ async fn route(api: &Arc<Api>, request: Request<Bytes>) -> Answer {
         ),
         ["api" | "apis", ..] => {
             let address = Address::parse(&segments).ok_or_else(ApiError::no_such_resource)?;
-            return resource(api, &address, request).await;
+            return resource(api, &address, request, reading).await;
         }
         _ => {
             return Ok(bytes_response(
@@ -180,6 +199,7 @@ pub(crate) struct Call {
     pub query: Query,
     pub headers: HeaderMap,
     pub body: Bytes,
+    pub reading: Reading,
 }
 
 impl Call {
@@ -229,7 +249,12 @@ impl Call {
     }
 }
 
-async fn resource(api: &Arc<Api>, address: &Address, request: Request<Bytes>) -> Answer {
+async fn resource(
+    api: &Arc<Api>,
+    address: &Address,
+    request: Request<Bytes>,
+    reading: Reading,
+) -> Answer {
     let (parts, body) = request.into_parts();
     let method = parts.method;
     if address.plural.is_empty() {
@@ -257,6 +282,7 @@ async fn resource(api: &Arc<Api>, address: &Address, request: Request<Bytes>) ->
         query: Query::parse(parts.uri.query().unwrap_or_default()),
         headers: parts.headers,
         body,
+        reading,
     };
     if call.resource.review {
         return match (&method, call.name.as_str()) {
@@ -302,9 +328,11 @@ async fn get(api: &Arc<Api>, call: Call) -> Answer {
     if call.query.flag("watch") == Some(true) {
         return start_watch(api, call).await;
     }
-    api.wait_for(list::parse_version(call.query.get("resourceVersion"))?)
-        .await?;
-    let found = api.store().get(&call.resource, &call.namespace, &call.name);
+    let version = list::parse_version(call.query.get("resourceVersion"))?;
+    api.wait_for(version, &call.reading).await?;
+    let found = api
+        .store()
+        .read(&call.resource, &call.namespace, &call.name, &call.reading);
     let object = found.ok_or_else(|| ApiError::not_found(&call.resource, &call.name))?;
     call.answer(api, 200, &object)
 }
@@ -339,16 +367,11 @@ async fn answer_list(api: &Api, call: &Call) -> Answer {
             crate::status::Cause::forbidden("sendInitialEvents", why),
         ]));
     }
-    api.wait_for(params.needed_version()?).await?;
-    let snapshot = params.snapshot(&api.store(), &call.resource)?;
-    let accepts_gzip = call
-        .headers
-        .get_all(header::ACCEPT_ENCODING)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip");
-    let (body, compressed) = body::list(renderer, snapshot.page(&selector), accepts_gzip)?;
+    api.wait_for(params.needed_version()?, &call.reading)
+        .await?;
+    let snapshot = params.snapshot(&api.store(), &call.resource, &call.reading)?;
+    let gzip = accepts_gzip(&call.headers);
+    let (body, compressed) = body::list(renderer, snapshot.page(&selector), gzip)?;
     let mut response = bytes_response(200, "application/json", Bytes::new());
     *response.body_mut() = body;
     if compressed {
@@ -374,8 +397,9 @@ async fn start_watch(api: &Arc<Api>, call: Call) -> Answer {
     };
     let selector = selector(&call)?;
     let params = WatchParams::parse(&call.query)?;
-    api.wait_for(params.version).await?;
-    let chunks = watch::start(api, &api.store(), renderer, selector, params)?;
+    api.wait_for(params.version, &call.reading).await?;
+    let reading = call.reading;
+    let chunks = watch::start(api, &api.store(), renderer, selector, params, reading)?;
     let mut response = bytes_response(200, content_type, Bytes::new());
     *response.body_mut() = body::streamed(chunks);
     Ok(response)

@@ -1,7 +1,8 @@
 //! Response bodies: one buffer, a list that is written while it is sent, or a stream.
 
-use std::convert::Infallible;
-use std::io::Write;
+use std::io::{self, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -9,14 +10,38 @@ use flate2::write::GzEncoder;
 use futures_util::stream::{self, Stream, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
-use hyper::body::Frame;
+use hyper::body::{Frame, SizeHint};
 
 use crate::list::Page;
 use crate::render::Renderer;
 use crate::status::ApiError;
 
-/// What the HTTP side sends.
-pub(crate) type Body = UnsyncBoxBody<Bytes, Infallible>;
+/// The body of an answer, as [`Cluster::call`](crate::Cluster::call) hands it out.
+///
+/// It fails only where a [`Fault`](crate::Fault) breaks the connection off: with
+/// [`io::ErrorKind::ConnectionReset`] or [`io::ErrorKind::UnexpectedEof`].
+#[derive(Debug)]
+pub struct Body(UnsyncBoxBody<Bytes, io::Error>);
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
 
 /// Bytes that are written into a list before they are handed on.
 const CHUNK: usize = 64 * 1024;
@@ -25,11 +50,17 @@ const CHUNK: usize = 64 * 1024;
 pub(crate) const GZIP_FROM: usize = 128 * 1024;
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
-    Full::new(bytes.into()).boxed_unsync()
+    let full = Full::new(bytes.into()).map_err(|never| match never {});
+    Body(full.boxed_unsync())
 }
 
 pub(crate) fn streamed(chunks: impl Stream<Item = Bytes> + Send + 'static) -> Body {
-    StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))).boxed_unsync()
+    fallible(chunks.map(Ok))
+}
+
+pub(crate) fn fallible(chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static) -> Body {
+    let frames = chunks.map(|chunk| chunk.map(Frame::data));
+    Body(StreamBody::new(frames).boxed_unsync())
 }
 
 /// The chunks of a list, made one at a time.

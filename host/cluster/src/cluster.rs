@@ -5,15 +5,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, Response};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::api::Api;
+use crate::body::Body;
 use crate::clock::Clock;
 use crate::delete::Preconditions;
+use crate::faults::{Faults, Front, Logged, Wire};
 use crate::feed::Feed;
-use crate::http;
+use crate::http::serve;
 use crate::json;
 use crate::kinds::NAMESPACES;
 use crate::manifests::{ManifestError, namespace_of};
@@ -104,9 +108,10 @@ pub enum Applied {
 /// A running server. It stops when it is dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    api: Arc<Api>,
+    front: Arc<Front>,
     addr: SocketAddr,
-    server: JoinHandle<()>,
+    /// `None` where nothing listens.
+    server: Option<JoinHandle<()>>,
 }
 
 impl Cluster {
@@ -123,6 +128,40 @@ impl Cluster {
         let bind = |source| StartError::Bind { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(bind)?;
         let addr = listener.local_addr().map_err(bind)?;
+        let mut cluster = Self::detached(Options { addr, ..options })?;
+        let server = serve(listener, Arc::clone(&cluster.front), addr);
+        cluster.server = Some(tokio::spawn(server));
+        tracing::info!(%addr, "the embedded cluster is listening");
+        Ok(cluster)
+    }
+
+    /// A server that nobody can connect to, for tests without sockets: it answers
+    /// [`Cluster::call`], paces itself by tokio's clock alone, and so runs on a paused
+    /// one. `options.addr` is not bound; [`Cluster::addr`] repeats it.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Seed`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use haptic_cluster::{Cluster, Options};
+    /// use http_body_util::BodyExt;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let cluster = Cluster::detached(Options::default())?;
+    /// let answer = cluster.call(http::Request::get("/version").body(Bytes::new())?).await?;
+    /// assert_eq!(answer.status(), 200);
+    /// let body: Bytes = answer.into_body().collect().await?.to_bytes();
+    /// # assert!(body.starts_with(b"{"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn detached(options: Options) -> Result<Self, StartError> {
+        let addr = options.addr;
         let caps = Caps {
             events: options.history_events,
             bytes: options.history_bytes,
@@ -139,9 +178,44 @@ impl Cluster {
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
             apply(&mut api.store(), &namespace).map_err(StartError::Seed)?;
         }
-        let server = tokio::spawn(http::serve(listener, Arc::clone(&api), addr));
-        tracing::info!(%addr, "the embedded cluster is listening");
-        Ok(Self { api, addr, server })
+        Ok(Self {
+            front: Arc::new(Front::new(api)),
+            addr,
+            server: None,
+        })
+    }
+
+    /// Answers a request without a connection, whether the server listens or not. Its
+    /// address needs no host.
+    ///
+    /// # Errors
+    ///
+    /// What a client sees when the connection goes before the headers, which only a
+    /// [`Fault`](crate::Fault) makes happen: [`ConnectionReset`](std::io::ErrorKind::ConnectionReset) or
+    /// [`UnexpectedEof`](std::io::ErrorKind::UnexpectedEof). Later, the body says it.
+    pub async fn call(&self, request: Request<Bytes>) -> std::io::Result<Response<Body>> {
+        self.front.answer(request, &Wire::default()).await
+    }
+
+    /// What goes wrong on purpose: nothing, until rules are added.
+    pub fn faults(&self) -> Faults {
+        self.front.faults.clone()
+    }
+
+    /// The latest requests, oldest first: 10,000 at most, see [`Cluster::forgotten_requests`].
+    /// What is done in-process, such as [`Cluster::apply`], is none.
+    pub fn requests(&self) -> Vec<Logged> {
+        self.front.log().all()
+    }
+
+    /// How many requests were dropped from [`Cluster::requests`] since it was last cleared.
+    pub fn forgotten_requests(&self) -> u64 {
+        self.front.log().dropped()
+    }
+
+    /// Empties [`Cluster::requests`].
+    pub fn clear_requests(&self) {
+        self.front.log().clear();
     }
 
     /// The address that clients connect to.
@@ -189,7 +263,7 @@ impl Cluster {
     /// What the server would answer over HTTP: 404 for a kind that is not
     /// served, 422 for a bad name, and so on.
     pub fn apply(&self, object: &Value) -> Result<Applied, ApiError> {
-        apply(&mut self.api.store(), object)
+        apply(&mut self.front.api.store(), object)
     }
 
     /// Deletes an object. One with finalizers is only marked, as over HTTP.
@@ -204,7 +278,7 @@ impl Cluster {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<(), ApiError> {
-        let mut store = self.api.store();
+        let mut store = self.front.api.store();
         let resource = find(&store, api_version, kind)?;
         let namespace = place(&resource, namespace);
         store.delete(&resource, namespace, name, &Preconditions::default(), false)?;
@@ -223,7 +297,7 @@ impl Cluster {
         namespace: Option<&str>,
         name: &str,
     ) -> Result<Value, ApiError> {
-        let store = self.api.store();
+        let store = self.front.api.store();
         let resource = find(&store, api_version, kind)?;
         let found = store.get(&resource, place(&resource, namespace), name);
         found
@@ -269,25 +343,28 @@ impl Cluster {
     /// # }
     /// ```
     pub fn feed(&self, paths: &[PathBuf]) -> Result<Feed, Vec<ManifestError>> {
-        Feed::start(&self.api, paths)
+        Feed::start(&self.front.api, paths)
     }
 
     /// Forgets the history: watches and continue tokens from before now get
     /// 410, as after a compaction of etcd. A watch that has seen everything
     /// so far goes on.
     pub fn compact(&self) {
-        self.api.store().compact();
+        self.front.api.store().compact();
     }
 
     /// The version of the last write.
     pub fn resource_version(&self) -> u64 {
-        self.api.store().version()
+        self.front.api.store().version()
     }
 
     /// Closes the port and every connection, and waits until they are closed.
     pub async fn shutdown(mut self) {
-        self.server.abort();
-        if let Err(error) = (&mut self.server).await
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
+        server.abort();
+        if let Err(error) = (&mut server).await
             && error.is_panic()
         {
             tracing::error!(%error, "the embedded cluster's server had failed");
@@ -297,7 +374,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.server.abort();
+        if let Some(server) = &self.server {
+            server.abort();
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! The TCP side: connections, limits, and the headers that decide whether a
 //! request may come in at all. Knows nothing of what is asked.
 
-use std::convert::Infallible;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{HOST, ORIGIN};
@@ -13,12 +15,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::api::{Api, refusal, respond};
+use crate::api::refusal;
 use crate::body::Body;
+use crate::faults::{Front, Wire};
 use crate::status::ApiError;
 
 /// What etcd takes with the default request limit of an API server.
@@ -31,7 +35,7 @@ const CONNECTIONS: usize = 1024;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// Serves connections until it is dropped, and ends them with itself.
-pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>, address: SocketAddr) {
+pub(crate) async fn serve(listener: TcpListener, front: Arc<Front>, address: SocketAddr) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -41,9 +45,9 @@ pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>, address: SocketA
         };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let api = Arc::clone(&api);
+                let front = Arc::clone(&front);
                 connections.spawn(async move {
-                    connection(stream, api, address).await;
+                    connection(stream, front, address).await;
                     drop(place);
                 });
             }
@@ -56,13 +60,18 @@ pub(crate) async fn serve(listener: TcpListener, api: Arc<Api>, address: SocketA
     }
 }
 
-async fn connection(stream: TcpStream, api: Arc<Api>, address: SocketAddr) {
+async fn connection(stream: TcpStream, front: Arc<Front>, address: SocketAddr) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
+    let wire = Wire::default();
+    let stream = Connection {
+        stream,
+        wire: wire.clone(),
+    };
     let service = service_fn(move |request| {
-        let api = Arc::clone(&api);
-        async move { Ok::<_, Infallible>(enter(api, address, request).await) }
+        let (front, wire) = (Arc::clone(&front), wire.clone());
+        async move { enter(&front, &wire, address, request).await }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -74,32 +83,89 @@ async fn connection(stream: TcpStream, api: Arc<Api>, address: SocketAddr) {
     }
 }
 
-/// Reads a request in full and has it answered.
-async fn enter(api: Arc<Api>, address: SocketAddr, request: Request<Incoming>) -> Response<Body> {
+/// A connection that a fault may reset.
+struct Connection {
+    stream: TcpStream,
+    wire: Wire,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if self.wire.is_reset()
+            && let Err(error) = self.stream.set_zero_linger()
+        {
+            tracing::warn!(%error, "a connection could not be reset, and is closed instead");
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// Reads a request in full and has it answered. An error closes the connection.
+async fn enter(
+    front: &Front,
+    wire: &Wire,
+    address: SocketAddr,
+    request: Request<Incoming>,
+) -> io::Result<Response<Body>> {
     if let Err(error) = check_origin(request.headers(), address) {
-        return refusal(&error);
+        return Ok(refusal(&error));
     }
     let (parts, body) = request.into_parts();
     let collected = tokio::time::timeout(SILENCE, Limited::new(body, BODY_LIMIT).collect()).await;
     let body = match collected {
         Ok(Ok(collected)) => collected.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return refusal(&ApiError::too_large(BODY_LIMIT));
+            return Ok(refusal(&ApiError::too_large(BODY_LIMIT)));
         }
         Ok(Err(error)) => {
-            return refusal(&ApiError::bad_request(format!(
-                "the body could not be read: {error}"
-            )));
+            let why = format!("the body could not be read: {error}");
+            return Ok(refusal(&ApiError::bad_request(why)));
         }
         Err(_) => {
-            return refusal(&ApiError::new(
-                408,
-                "Timeout",
-                "the body did not arrive in time",
-            ));
+            let why = "the body did not arrive in time";
+            return Ok(refusal(&ApiError::new(408, "Timeout", why)));
         }
     };
-    respond(api, Request::from_parts(parts, body)).await
+    front.answer(Request::from_parts(parts, body), wire).await
 }
 
 /// There is no authentication, so a page in a browser must not get in: neither

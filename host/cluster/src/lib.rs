@@ -9,6 +9,10 @@
 //! converted into each other beyond their apiVersion, and `v1` Events and
 //! `events.k8s.io/v1` Events are two separate sets of objects.
 //!
+//! What real servers, proxies and networks do wrong happens on demand: see
+//! [`Faults`]. A [detached](Cluster::detached) server has no socket and runs on
+//! tokio's clock alone, so that a test can pause it.
+//!
 //! # Examples
 //!
 //! ```
@@ -40,6 +44,7 @@ mod crd;
 mod delete;
 mod discovery;
 mod escape;
+mod faults;
 mod feed;
 mod fields;
 mod http;
@@ -56,6 +61,7 @@ mod patch;
 mod progress;
 mod protobuf;
 mod render;
+mod replica;
 mod request;
 mod resources;
 mod review;
@@ -70,8 +76,13 @@ mod watch;
 mod write;
 mod yaml;
 
+pub use body::Body;
 pub use clock::Clock;
 pub use cluster::{Applied, Cluster, Options, StartError};
+pub use faults::{
+    Fault, Faults, How, Logged, Moment, Page, Place, Refusal, Rule, RuleId, Script, ScriptError,
+    Verb, When,
+};
 pub use feed::Feed;
 pub use manifests::{Manifest, ManifestError, load_manifests};
 pub use status::{ApiError, Cause};

@@ -7,6 +7,7 @@ use imbl::OrdMap;
 use serde_json::{Value, json};
 
 use crate::json;
+use crate::replica::Reading;
 use crate::resources::Resource;
 use crate::selector::Selector;
 use crate::state::{Key, Object, Store};
@@ -102,13 +103,15 @@ impl ListParams {
         &self,
         store: &Store,
         resource: &Resource,
+        reading: &Reading,
     ) -> Result<Snapshot, ApiError> {
         let collection = store
             .collection(resource)
             .ok_or_else(ApiError::no_such_resource)?;
+        let newest = reading.version(store, collection);
         let mut snapshot = Snapshot {
-            objects: collection.objects.clone(),
-            version: store.version(),
+            objects: store.objects_at(collection, newest),
+            version: newest,
             start: None,
             limit: usize::try_from(self.limit).unwrap_or(usize::MAX),
             left: None,
@@ -118,7 +121,7 @@ impl ListParams {
             snapshot.start = Some(Key::from(token.start.as_str()));
             if let Some(version) = token.version {
                 if store.is_expired(collection, version) {
-                    return Err(token.expired());
+                    return Err(expired_token(&self.token, true));
                 }
                 if version > store.version() {
                     return Err(bad_token());
@@ -220,6 +223,24 @@ struct Token {
     left: Option<usize>,
 }
 
+/// 410 about a continue token, as when its version was compacted; with `fresh`, it offers
+/// another token that goes on in the present.
+pub(crate) fn expired_token(text: &str, fresh: bool) -> ApiError {
+    match Token::parse(text) {
+        Ok(token) => ApiError {
+            continuation: fresh.then(|| token.in_the_present()),
+            ..ApiError::expired(TOKEN_EXPIRED)
+        },
+        Err(error) => error,
+    }
+}
+
+const TOKEN_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You \
+    can start a new list without the continue parameter, or use the continue token in this response to retrieve \
+    the remainder of the results. Continuing with the provided token results in an inconsistent list - objects \
+    that were created, modified, or deleted between the time the first chunk was returned and now may show up in \
+    the list.";
+
 fn bad_token() -> ApiError {
     ApiError::bad_request("continue key is not valid")
 }
@@ -266,22 +287,14 @@ impl Token {
         })
     }
 
-    fn expired(self) -> ApiError {
+    /// A token that continues behind the same object, whatever has happened since.
+    fn in_the_present(self) -> String {
         let inconsistent = Self {
             version: None,
             left: None,
             ..self
         };
-        ApiError {
-            continuation: Some(inconsistent.to_text()),
-            ..ApiError::expired(
-                "The provided continue parameter is too old to display a consistent list result. You can start a new \
-                 list without the continue parameter, or use the continue token in this response to retrieve the \
-                 remainder of the results. Continuing with the provided token results in an inconsistent list - \
-                 objects that were created, modified, or deleted between the time the first chunk was returned and \
-                 now may show up in the list.",
-            )
-        }
+        inconsistent.to_text()
     }
 }
 

@@ -184,6 +184,16 @@ impl MediaType {
     }
 }
 
+/// Whether the client takes a compressed body.
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|coding| coding.split(';').next().unwrap_or_default().trim() == "gzip")
+}
+
 /// What the client accepts, in its order; everything when it does not say.
 pub(crate) fn accepted(headers: &HeaderMap) -> Vec<MediaType> {
     let mut types: Vec<MediaType> = headers

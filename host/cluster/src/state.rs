@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::clock::{Chance, Clock};
 use crate::http::BODY_LIMIT;
 use crate::json;
+use crate::replica::Reading;
 use crate::resources::{Registry, Resource, StorageKey};
 use crate::status::ApiError;
 
@@ -297,6 +298,21 @@ impl Store {
             .cloned()
     }
 
+    /// An object as this reader sees it.
+    pub(crate) fn read(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+        reading: &Reading,
+    ) -> Option<Arc<Object>> {
+        let collection = self.collection(resource)?;
+        let version = reading.version(self, collection);
+        self.objects_at(collection, version)
+            .get(&key_of(namespace, name))
+            .cloned()
+    }
+
     /// Serves a type, keeping the objects that an earlier version of it stored.
     pub(crate) fn serve(&mut self, resource: Resource) {
         let version = self.version;
@@ -329,7 +345,12 @@ impl Store {
 
     /// True when a reader that starts at `version` would miss something.
     pub(crate) fn is_expired(&self, collection: &Collection, version: u64) -> bool {
-        version < self.compacted.max(collection.past.forgotten)
+        version < self.oldest(collection)
+    }
+
+    /// The oldest version that a type can be read at.
+    pub(crate) fn oldest(&self, collection: &Collection) -> u64 {
+        self.compacted.max(collection.past.forgotten)
     }
 
     /// The objects as they were at `version`, which must not be expired.

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::api::Api;
 use crate::list::{in_namespace, invalid_options, parse_version};
 use crate::render::Renderer;
+use crate::replica::Reading;
 use crate::request::Query;
 use crate::selector::Selector;
 use crate::state::{Event, Object, Signal, Store};
@@ -93,6 +94,7 @@ struct Watching {
     renderer: Renderer,
     selector: Selector,
     params: WatchParams,
+    reading: Reading,
     signal: Receiver<Signal>,
     /// Everything up to here was sent or does not concern this watch.
     cursor: u64,
@@ -113,15 +115,17 @@ pub(crate) fn start(
     renderer: Renderer,
     selector: Selector,
     params: WatchParams,
+    reading: Reading,
 ) -> Result<impl Stream<Item = Bytes> + Send + use<>, ApiError> {
     let collection = store
         .collection(&renderer.resource)
         .ok_or_else(ApiError::no_such_resource)?;
     let now = Instant::now();
+    let newest = reading.version(store, collection);
     let mut watching = Watching {
         api: Arc::clone(api),
         signal: collection.subscribe(),
-        cursor: store.version(),
+        cursor: newest,
         initial: Vec::new().into_iter(),
         initial_version: None,
         next_bookmark: now + api.bookmark_interval,
@@ -132,16 +136,17 @@ pub(crate) fn start(
         renderer,
         selector,
         params,
+        reading,
     };
     let mut first = None;
     if watching.params.send_initial {
-        let objects: Vec<Arc<Object>> =
-            in_namespace(&collection.objects, watching.selector.namespace(), None)
-                .filter(|object| watching.selector.matches(object))
-                .cloned()
-                .collect();
+        let objects = store.objects_at(collection, newest);
+        let objects: Vec<Arc<Object>> = in_namespace(&objects, watching.selector.namespace(), None)
+            .filter(|object| watching.selector.matches(object))
+            .cloned()
+            .collect();
         watching.initial = objects.into_iter();
-        watching.initial_version = Some(store.version());
+        watching.initial_version = Some(newest);
     } else if let Some(version) = watching.params.version {
         watching.cursor = version;
         if store.is_expired(collection, version) {
@@ -215,9 +220,11 @@ impl Watching {
         if self.params.bookmarks {
             until = until.min(self.next_bookmark);
         }
-        let changed = pin!(self.signal.changed());
         // An error means that the type went; the signal then holds its last word.
-        let _elapsed_or_woken = tokio::time::timeout_at(until, changed).await;
+        let changed = pin!(self.signal.changed());
+        let moved = pin!(self.reading.moved());
+        let woken = futures_util::future::select(changed, moved);
+        let _elapsed_or_woken = tokio::time::timeout_at(until, woken).await;
     }
 
     fn send_initial(&mut self, version: u64, chunk: &mut Vec<u8>) -> Result<(), ApiError> {
@@ -252,7 +259,12 @@ impl Watching {
                     self.finished = true;
                     return Ok(());
                 };
-                (collection.past.after(self.cursor, BATCH), store.version())
+                let reached = self.reading.version(&store, collection);
+                let mut events = collection.past.after(self.cursor, BATCH);
+                if let Some(events) = &mut events {
+                    events.retain(|event| event.version <= reached);
+                }
+                (events, reached)
             }
         };
         let Some(events) = events else {

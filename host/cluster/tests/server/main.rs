@@ -7,11 +7,15 @@
 )]
 
 mod client;
+mod detached;
 mod discovery;
+mod faults;
 mod feeds;
 mod front;
 mod lists;
 mod patches;
+mod time_travel;
 mod types;
 mod watches;
+mod wire;
 mod writes;

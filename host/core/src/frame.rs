@@ -69,6 +69,17 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
+/// Whether `raw`, a string with its quotes, is `name`, also when it is written with
+/// escapes.
+fn is_name(raw: &[u8], name: &str) -> bool {
+    if memchr::memchr(b'\\', raw).is_some() {
+        return serde_json::from_slice::<String>(raw).is_ok_and(|unescaped| unescaped == name);
+    }
+    raw.strip_prefix(b"\"")
+        .and_then(|raw| raw.strip_suffix(b"\""))
+        == Some(name.as_bytes())
+}
+
 /// Where the scan inside one string or container stands, between two chunks.
 #[derive(Clone, Debug, Default)]
 struct ValueScan {

@@ -73,7 +73,10 @@ impl Path {
     /// [`PathError`] says where and why, and how to write it instead.
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let steps = parse::parse(text).map_err(|(position, kind)| PathError {
-            input: text.to_owned(),
+            input: text
+                .get(..text.floor_char_boundary(MAX_PATH_BYTES))
+                .unwrap_or_default()
+                .to_owned(),
             position,
             kind,
         })?;

@@ -1,6 +1,6 @@
 //! Owns the reading of one watch event and of a Status.
 
-use super::{FrameError, ValueScan, excerpt, is_space};
+use super::{FrameError, ValueScan, excerpt, is_name, is_space};
 use serde::Deserialize;
 
 /// One frame of a watch stream, by its `type`.
@@ -68,18 +68,18 @@ pub fn parse_watch_event(frame: &[u8]) -> Result<WatchEvent<'_>, FrameError> {
     let Envelope { kind, object } =
         Envelope::read(frame).ok_or_else(|| malformed("a watch event"))?;
     let object = object.ok_or_else(|| malformed("a watch event with an `object`"));
-    Ok(match kind {
-        Some(b"\"ADDED\"") => WatchEvent::Added(object?),
-        Some(b"\"MODIFIED\"") => WatchEvent::Modified(object?),
-        Some(b"\"DELETED\"") => WatchEvent::Deleted(object?),
-        Some(b"\"BOOKMARK\"") => bookmark(object?).ok_or_else(|| malformed("a bookmark"))?,
-        Some(b"\"ERROR\"") => WatchEvent::Error(
+    let kind = kind.ok_or_else(|| malformed("a watch event with a `type`"))?;
+    let kind: String =
+        serde_json::from_slice(kind).map_err(|_| malformed("a string as the `type`"))?;
+    Ok(match kind.as_str() {
+        "ADDED" => WatchEvent::Added(object?),
+        "MODIFIED" => WatchEvent::Modified(object?),
+        "DELETED" => WatchEvent::Deleted(object?),
+        "BOOKMARK" => bookmark(object?).ok_or_else(|| malformed("a bookmark"))?,
+        "ERROR" => WatchEvent::Error(
             parse_status(object?).ok_or_else(|| malformed("a Status in an ERROR event"))?,
         ),
-        Some(other) => WatchEvent::Unknown(
-            serde_json::from_slice(other).map_err(|_| malformed("a string as the `type`"))?,
-        ),
-        None => return Err(malformed("a watch event with a `type`")),
+        _ => WatchEvent::Unknown(kind),
     })
 }
 
@@ -131,10 +131,10 @@ impl<'a> Envelope<'a> {
                 .strip_prefix(b":")?
                 .trim_ascii_start();
             let (value, after) = value.split_at_checked(value_end(value)?)?;
-            match name {
-                b"\"type\"" => envelope.kind = Some(value),
-                b"\"object\"" => envelope.object = Some(value),
-                _ => {}
+            if is_name(name, "type") {
+                envelope.kind = Some(value);
+            } else if is_name(name, "object") {
+                envelope.object = Some(value);
             }
             match after.trim_ascii_start().split_first()? {
                 (b',', after) => rest = after.trim_ascii_start(),

@@ -1,6 +1,6 @@
 //! Owns the cutting of a list response into the elements of its `items`.
 
-use super::{Collected, FrameError, ValueScan, excerpt, is_space};
+use super::{Collected, FrameError, ValueScan, excerpt, is_name, is_space};
 use serde::Deserialize;
 
 /// What surrounds `items` (kind, metadata, or a whole Status) is a few hundred bytes;
@@ -171,7 +171,7 @@ impl ListFrames {
                 return Ok(0);
             }
             (State::FirstKey | State::Key, _) => return Err(malformed("a member name")),
-            (State::Colon, b':') if self.key == b"\"items\"" => {
+            (State::Colon, b':') if is_name(&self.key, "items") => {
                 self.items_seen = true;
                 State::Items
             }

@@ -254,6 +254,16 @@ fn watch_events_are_read_whatever_the_order_of_their_members() {
 }
 
 #[test]
+fn w8_member_names_and_types_may_be_written_with_escapes() {
+    assert_eq!(
+        parse_watch_event(br#"{"typ\u0065":"\u0041DDED","\u006fbject":{}}"#),
+        Ok(WatchEvent::Added(b"{}"))
+    );
+    let text = r#"{"\u0069tems":[{}],"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"}}"#;
+    check_list(text, &["{}"], Ok(meta()));
+}
+
+#[test]
 fn an_object_that_is_no_json_comes_out_to_be_quarantined() {
     let frame = b"{\"type\":\"ADDED\",\"object\":{\"a\":\xff, 01, \"\x01\"}}";
     assert_eq!(

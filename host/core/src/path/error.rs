@@ -7,7 +7,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("in path {input:?}, column {}: {kind}", column(input, *position))]
 pub struct PathError {
-    /// What was typed.
+    /// What was typed, at most the first [`MAX_PATH_BYTES`] of it.
     pub input: String,
     /// The byte of `input` where the fault stands.
     pub position: usize,

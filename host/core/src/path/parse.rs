@@ -13,7 +13,8 @@ const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
 pub(super) fn parse(input: &str) -> Result<Steps, Fault> {
     if input.len() > MAX_PATH_BYTES {
-        return Err((MAX_PATH_BYTES, PathErrorKind::TooLong));
+        let at = input.floor_char_boundary(MAX_PATH_BYTES);
+        return Err((at, PathErrorKind::TooLong));
     }
     let (start, end) = without_braces(input)?;
     let mut parser = Parser {

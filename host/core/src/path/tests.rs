@@ -133,8 +133,23 @@ fn faults_are_named_with_their_place() {
         K::InvalidIndex("9007199254740992".into()),
     );
     check("a['b',]", 6, K::InvalidIndex(String::new()));
-    check(&"a".repeat(1025), 1024, K::TooLong);
     check(&".a".repeat(65), 128, K::TooManySegments);
+}
+
+#[test]
+fn i1_a_path_that_is_too_long_is_quoted_as_far_as_it_may_be_long() {
+    let check = |text: &str, quoted: usize| {
+        let error = Path::parse(text).unwrap_err();
+        assert_eq!(error.kind, PathErrorKind::TooLong);
+        assert_eq!(
+            (error.input.as_str(), error.position),
+            (&text[..quoted], quoted)
+        );
+        assert!(error.to_string().len() < 2 * MAX_PATH_BYTES);
+    };
+    check(&"a".repeat(1025), 1024);
+    check(&"a".repeat(1 << 20), 1024);
+    check(&format!("a{}", "ö".repeat(512)), 1023);
 }
 
 #[test]

@@ -5,7 +5,7 @@ HOST := $(PROFILE_DIR)/haptic-host
 GUESTS := target/guests/wasm32-wasip2/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench build guests deps fmt clean
+.PHONY: help demo test lint bench fuzz build guests deps fmt clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: ## Check formatting, clippy and shell scripts, warnings denied
 
 bench: ## Print decode time and stored bytes an object, beside kube-rs
 	cargo bench -p haptic-core --bench decode --bench store
+
+fuzz: ## Fuzz the parsers of the core, FUZZ_SECONDS (60) each: host/core/fuzz/README.md
+	@scripts/fuzz.sh
 
 build: ## Build the optimised host: target/release/haptic-host
 	cargo build --release -p haptic-host

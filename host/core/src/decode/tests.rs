@@ -3,6 +3,9 @@
     reason = "a failure here is the failure of the test"
 )]
 
+#[path = "../../fuzz/src/filtered.rs"]
+mod reference;
+
 use super::*;
 use crate::key;
 use proptest::prelude::*;
@@ -459,61 +462,6 @@ fn the_last_of_members_with_the_same_name_counts() {
     );
 }
 
-/// What `ignore` and `keep` mean, said with a tree.
-fn reference(value: &Value, keep: Option<&[&[Segment]]>, ignore: &[&[Segment]]) -> Option<Value> {
-    if ignore.contains(&&[][..]) {
-        return None;
-    }
-    let keep = keep.filter(|keep| !keep.contains(&&[][..]));
-    let leads = |fits: fn(&Segment) -> bool| {
-        keep.is_none_or(|keep| keep.iter().any(|path| path.first().is_some_and(fits)))
-    };
-    let below = |here: &dyn Fn(&Segment) -> bool, value: &Value| {
-        let ignore = rest(ignore, here);
-        match keep {
-            None => reference(value, None, &ignore),
-            Some(keep) => {
-                let keep = rest(keep, here);
-                (!keep.is_empty())
-                    .then(|| reference(value, Some(&keep), &ignore))
-                    .flatten()
-            }
-        }
-    };
-    match value {
-        Value::Object(members) => leads(|s| !matches!(s, Segment::Index(_))).then(|| {
-            let kept = members.iter().filter_map(|(name, value)| {
-                let here = |s: &Segment| {
-                    matches!(s, Segment::Wildcard) || *s == Segment::Name((&**name).into())
-                };
-                Some((name.clone(), below(&here, value)?))
-            });
-            Value::Object(kept.collect())
-        }),
-        Value::Array(elements) => leads(|s| !matches!(s, Segment::Name(_))).then(|| {
-            let length = i64::try_from(elements.len()).unwrap();
-            let kept = (0_i64..).zip(elements).filter_map(|(index, value)| {
-                let here = |s: &Segment| match s {
-                    Segment::Index(wanted) => *wanted == index || *wanted == index - length,
-                    Segment::Wildcard => true,
-                    Segment::Name(_) => false,
-                };
-                below(&here, value)
-            });
-            Value::Array(kept.collect())
-        }),
-        scalar => keep.is_none().then(|| scalar.clone()),
-    }
-}
-
-fn rest<'p>(paths: &[&'p [Segment]], here: &dyn Fn(&Segment) -> bool) -> Vec<&'p [Segment]> {
-    let steps = paths.iter().filter_map(|path| path.split_first());
-    steps
-        .filter(|(first, _)| here(first))
-        .map(|(_, rest)| rest)
-        .collect()
-}
-
 fn tree() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -584,7 +532,8 @@ fn check_against_reference(object: &Value, text: &str, keep: &[Path], ignore: &[
     }
     let ignore: Vec<&[Segment]> = ignore.iter().map(|p| p.segments().unwrap()).collect();
     let keep = (!keep.is_empty()).then_some(&keep_segments[..]);
-    let mut expected = reference(object, keep, &ignore).unwrap_or(Value::Object(Map::new()));
+    let mut expected =
+        reference::filtered(object, keep, &ignore).unwrap_or(Value::Object(Map::new()));
     expected["apiVersion"] = "v1".into();
     expected["kind"] = "Pod".into();
     assert_eq!(found, expected);

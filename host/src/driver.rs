@@ -77,6 +77,14 @@ impl Clock {
         let moment = self.0.checked_add(time.since_origin());
         moment.unwrap_or(self.0 + FAR)
     }
+
+    /// Waits for the moment; for ever when there is none.
+    pub async fn sleep_until(&self, time: Option<Time>) {
+        match time {
+            Some(time) => tokio::time::sleep_until(self.deadline(time)).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 type Opening = Pin<Box<dyn Future<Output = Result<Response<Body>, kube::Error>> + Send>>;
@@ -194,7 +202,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 arrival = arrive(&mut self.flight) => self.arrived(arrival),
-                () = wait(deadline, clock) => self.step(Input::Tick),
+                () = clock.sleep_until(deadline) => self.step(Input::Tick),
             }
         }
     }
@@ -349,13 +357,6 @@ async fn arrive(flight: &mut Flight) -> Arrival {
                 }
             }
         },
-    }
-}
-
-async fn wait(deadline: Option<Time>, clock: Clock) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(clock.deadline(deadline)).await,
-        None => std::future::pending().await,
     }
 }
 

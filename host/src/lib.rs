@@ -1,5 +1,6 @@
-//! haptic-host as a library: the plugin runtime, the watch driver and the
-//! dispatch loop that the binary is made of.
+//! haptic-host as a library: for controllers in Rust, the watches, stores and callbacks
+//! that the host has for plugins ([`Watcher`], [`SingleWatcher`], [`WatcherGroup`]); and
+//! the plugin runtime, the watch driver and the dispatch loop that the binary is made of.
 //!
 //! The way of the data: [`driver`] feeds an API server's bytes to
 //! [`haptic_core::watch`]; [`run`] applies what comes out to
@@ -17,5 +18,21 @@ pub mod grants;
 pub mod output;
 pub mod plugin;
 pub mod run;
+pub mod store;
+pub mod watcher;
 mod watches;
 pub mod worker;
+
+pub use haptic_core::{
+    changes::ChangeKind,
+    spec::{SpecError, SpecErrors},
+    view::ReadError,
+    watch::WatchState,
+};
+
+pub use access::{Access, AccessOptions, connect};
+pub use store::{Change, Freshness, Item, MemoryStore, Snapshot, Store, View};
+pub use watcher::{
+    ChangeStats, ObjectEvent, SingleWatcher, StartError, Status, Stopped, Stopper, Watch, Watcher,
+    WatcherGroup,
+};

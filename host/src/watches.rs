@@ -34,7 +34,7 @@ pub(crate) struct News {
 
 /// The running streams. Dropping it ends them.
 pub(crate) struct Watches {
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
     streams: Vec<Stream>,
 }
 
@@ -78,10 +78,12 @@ impl Watches {
             }));
             streams.push(described);
         }
-        Self {
-            _tasks: tasks,
-            streams,
-        }
+        Self { tasks, streams }
+    }
+
+    /// Ends them, and waits until they have.
+    pub(crate) async fn shutdown(mut self) {
+        self.tasks.shutdown().await;
     }
 
     /// Takes in what a stream reported.

@@ -379,6 +379,13 @@ impl Machine {
                 );
                 self.recover(now, Problem::Nonsense { text }, out);
             }
+            Ok(Finding::Served(resolved)) if self.is_ambiguous(&resolved) => {
+                let text = format!(
+                    "{} live in namespaces: a watch of one needs a namespace",
+                    self.config.resource
+                );
+                self.recover(now, Problem::Nonsense { text }, out);
+            }
             Ok(Finding::Served(resolved)) => {
                 self.absences = 0;
                 self.resolve(resolved, out);
@@ -387,6 +394,12 @@ impl Machine {
                 self.send(goal, out);
             }
         }
+    }
+
+    /// Whether a name without a namespace could mean several objects (contract R1).
+    fn is_ambiguous(&self, resolved: &Resolved) -> bool {
+        let config = &self.config;
+        resolved.namespaced && config.name.is_some() && config.namespace.is_none()
     }
 
     fn resolve(&mut self, resolved: Resolved, out: &mut Vec<Action>) {

@@ -17,7 +17,8 @@ pub struct WatchConfig {
     /// discovery shows that the kind is cluster-scoped.
     pub namespace: Option<String>,
     /// Only the object of this name: sent as the field selector
-    /// `metadata.name=…`, which every resource supports.
+    /// `metadata.name=…`, which every resource supports. With a kind that has
+    /// namespaces, `namespace` must be given too: without it the watch fails.
     pub name: Option<String>,
     /// Sent as `labelSelector`.
     pub label_selector: Option<String>,

@@ -115,6 +115,22 @@ fn scope_and_selectors_are_sent_encoded_w2_w3() {
 }
 
 #[test]
+fn r1_a_name_without_a_namespace_is_no_object_of_a_kind_that_has_namespaces() {
+    let mut config = config();
+    config.name = Some("a".to_owned());
+    let mut bench = Bench::started(config.clone());
+    let lines = bench.answer(200, DISCOVERY);
+    let text = "widgets.v1.example.com live in namespaces: a watch of one needs a namespace";
+    assert!(
+        lines.contains(&format!("state failing: {text}")),
+        "{lines:?}"
+    );
+    let mut bench = Bench::started(config);
+    let lines = bench.answer(200, &DISCOVERY.replace("true", "false"));
+    assert!(sent(&lines).contains("…/widgets?"), "{lines:?}");
+}
+
+#[test]
 fn a_namespace_is_dropped_with_a_note_when_the_kind_is_cluster_scoped_w2() {
     let mut config = config();
     config.namespace = Some("shop".to_owned());

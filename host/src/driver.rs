@@ -104,10 +104,10 @@ enum Flight {
 
 /// A gzip decoder that hands out what it has decoded so far; several members in
 /// one stream are one text (contract W11).
-struct Inflate(MultiGzDecoder<Vec<u8>>);
+pub(crate) struct Inflate(pub(crate) MultiGzDecoder<Vec<u8>>);
 
 impl Inflate {
-    fn push(&mut self, chunk: &[u8]) -> std::io::Result<Vec<u8>> {
+    pub(crate) fn push(&mut self, chunk: &[u8]) -> std::io::Result<Vec<u8>> {
         self.0.write_all(chunk)?;
         self.0.flush()?;
         Ok(std::mem::take(self.0.get_mut()))
@@ -362,7 +362,7 @@ async fn arrive(flight: &mut Flight) -> Arrival {
 
 /// `Retry-After` in seconds; the HTTP date form, which API servers do not send,
 /// counts as absent.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers
         .get(header::RETRY_AFTER)?
         .to_str()

@@ -9,6 +9,7 @@
 //! [`output::Sink`].
 
 pub mod access;
+pub mod cached;
 mod chain;
 pub mod cli;
 pub mod config;

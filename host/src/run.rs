@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     access::Access,
+    cached::Bodies,
     chain::chain,
     config::{self, OverrideError, PluginConfig},
     diff,
@@ -39,6 +40,8 @@ pub struct RunOptions {
     pub once_timeout: Duration,
     /// Print what changed in each output as a unified diff.
     pub diff: bool,
+    /// Bytes of bodies that are kept for all cached stores together.
+    pub cache_bytes: usize,
 }
 
 /// One plugin to run.
@@ -279,6 +282,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let clock = Clock::start();
     let (events, mut queue) = mpsc::channel(QUEUE);
+    let bodies = Bodies::of(&access, clock, options.cache_bytes);
     let mut engine = Engine::new();
     let mut workers = HashMap::new();
     let own = access.own_namespace.clone().unwrap_or_default();
@@ -291,6 +295,7 @@ pub async fn run(
             settings: prepared.settings,
             logs: prepared.logs,
             sink: prepared.sink,
+            bodies: bodies.clone(),
         };
         let events = events.clone();
         let worker = Worker::start(worker_options, prepared.instance, move |done| {
@@ -303,7 +308,7 @@ pub async fn run(
         })?;
         workers.insert(plugin, worker);
     }
-    let watches = Watches::start(&engine, &access, clock, &events);
+    let watches = Watches::start(&engine, &access, clock, &bodies, &events);
     let stopper = tokio::spawn({
         let events = events.clone();
         async move {

@@ -11,6 +11,7 @@ use std::{
 use haptic_core::{
     Time,
     engine::{Engine, StoreId},
+    spec::{Storage, WatchPlan},
     watch::{Machine, ResourceRef, WatchConfig, WatchState},
 };
 use tokio::{
@@ -21,6 +22,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     access::Access,
+    cached::Bodies,
     chain::printable,
     driver::{CONCURRENT_LISTS, Clock, Driver, Report},
 };
@@ -36,6 +38,7 @@ pub(crate) struct News {
 pub(crate) struct Watches {
     tasks: JoinSet<()>,
     streams: Vec<Stream>,
+    bodies: Bodies,
 }
 
 /// One stream, and whom it serves.
@@ -44,15 +47,19 @@ struct Stream {
     name: String,
     /// For each reader of its machine, a store and which source of it this is.
     readers: Vec<(StoreId, usize)>,
+    /// For each reader, the watch of a cached store.
+    cached: Vec<Option<Arc<WatchPlan>>>,
 }
 
 impl Watches {
     /// Starts what the engine's stores need. Their reports come as `events`; while
-    /// nobody takes them, nothing more is read from the network.
+    /// nobody takes them, nothing more is read from the network. `bodies` are those of the
+    /// cached stores.
     pub(crate) fn start<E: From<News> + Send + 'static>(
         engine: &Engine,
         access: &Access,
         clock: Clock,
+        bodies: &Bodies,
         events: &mpsc::Sender<E>,
     ) -> Self {
         let lists = Arc::new(Semaphore::new(CONCURRENT_LISTS));
@@ -78,7 +85,11 @@ impl Watches {
             }));
             streams.push(described);
         }
-        Self { tasks, streams }
+        Self {
+            tasks,
+            streams,
+            bodies: bodies.clone(),
+        }
     }
 
     /// Ends them, and waits until they have.
@@ -94,6 +105,9 @@ impl Watches {
         match news.report {
             Report::Outputs(outputs) => {
                 for (reader, output) in outputs {
+                    if let Some(Some(plan)) = stream.cached.get(reader) {
+                        self.bodies.seen(plan, &output);
+                    }
                     if let Some(&(store, source)) = stream.readers.get(reader) {
                         engine.watch(now, store, source, output);
                     }
@@ -134,21 +148,31 @@ fn streams_of(engine: &Engine) -> Vec<(WatchConfig, Stream)> {
             config.name.clone_from(&plan.object_name);
             config.label_selector.clone_from(&plan.label_selector);
             config.field_selector.clone_from(&plan.server_fields);
+            config.metadata_only = plan.metadata_only();
             config.seed = seed();
+            let cached = match plan.storage {
+                Storage::Memory => None,
+                Storage::Cached => Some(Arc::clone(plan)),
+            };
             let shared = streams
                 .iter_mut()
                 .find(|(other, _)| asks_the_same(other, &config));
             if let Some((shared, stream)) = shared {
                 shared.readers.append(&mut config.readers);
                 stream.readers.push((store, i));
+                stream.cached.push(cached);
                 continue;
             }
             let name = match (&source.namespace, sources.len()) {
                 (Some(namespace), 2..) => format!("{}/{namespace}", plan.name),
                 _ => plan.name.clone(),
             };
-            let readers = vec![(store, i)];
-            streams.push((config, Stream { name, readers }));
+            let described = Stream {
+                name,
+                readers: vec![(store, i)],
+                cached: vec![cached],
+            };
+            streams.push((config, described));
         }
     }
     streams

@@ -10,6 +10,7 @@ use haptic_core::{
 };
 
 use crate::{
+    cached::Bodies,
     output::{Changed, Sink, SinkError},
     plugin::{CallError, Instance, Limits, LogSink, Plugin},
 };
@@ -26,6 +27,8 @@ pub struct WorkerOptions {
     pub logs: LogSink,
     /// Where its outputs go.
     pub sink: Sink,
+    /// The bodies of its cached stores.
+    pub bodies: Bodies,
 }
 
 /// A callback to run.
@@ -187,7 +190,12 @@ async fn perform(
         }
     };
     let completed = instance
-        .call(&job.callback, &job.watch_name, Arc::clone(&job.view))
+        .call(
+            &job.callback,
+            &job.watch_name,
+            Arc::clone(&job.view),
+            &options.bodies,
+        )
         .await?;
     let bytes = completed.outputs.values().map(Vec::len).sum();
     let changed = options.sink.commit(completed.outputs)?;

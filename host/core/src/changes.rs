@@ -290,7 +290,7 @@ mod tests {
         told.delete("a");
         told.check(&[(ChangeKind::Deleted, "a")]);
         let net = told.changes.net(&told.store.snapshot());
-        assert_eq!(net[0].object.body().as_str(), "{}");
+        assert_eq!(net[0].object.body().unwrap().as_str(), "{}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod tests;
 
 use crate::{
     json::unescape,
-    object::{IdentityError, ObjectParts, TooLarge},
+    object::{IdentityError, Keep, ObjectParts, TooLarge},
     path::{Compiled, Path, QueryError, Segment},
     walk::{Found, Mark, Scratch, Trie, Walker},
     {Identity, Object},
@@ -35,6 +35,8 @@ pub struct ProjectionSpec {
     pub indexes: Vec<IndexPaths>,
     /// The field selector as far as the server does not evaluate it; all must hold.
     pub select: Vec<FieldRequirement>,
+    /// What objects keep of what the filters leave.
+    pub content: Keep,
 }
 
 /// Where the keys of one index come from.
@@ -81,6 +83,7 @@ pub struct Projection {
     kind: String,
     indexes: Vec<(Vec<usize>, MissingKey)>,
     select: Vec<(usize, bool, String)>,
+    content: Keep,
 }
 
 /// The numbers under which the identity is reported.
@@ -155,6 +158,7 @@ impl Projection {
             kind,
             indexes,
             select,
+            content: spec.content,
         }
     }
 }
@@ -305,14 +309,15 @@ impl Decoder {
         let uid = matched
             .string(UID)
             .map_or(Cow::Borrowed(""), |(value, _)| value);
-        let object = Object::new(ObjectParts {
+        let parts = ObjectParts {
             identity,
             uid: &uid,
             resource_version: &resource_version,
             body: &self.scratch.out,
             resource_version_span: span,
             keys,
-        })?;
+        };
+        let object = Object::keeping(projection.content, parts)?;
         Ok(Decoded {
             object,
             matches,

@@ -9,7 +9,7 @@ use crate::{
     Object, Time,
     changes::{ChangeSet, Stats},
     debounce::Debounce,
-    spec::{ScopeSpec, WatchPlan},
+    spec::{ScopeSpec, Storage, WatchPlan},
     store::{Delta, Store},
     view::{Freshness, StoreView, View},
     watch::{WatchOutput, WatchState},
@@ -135,9 +135,13 @@ impl StoreEntry {
         self.sources.iter().all(|source| source.synced)
     }
 
-    fn view(&self, name: &Arc<str>, changes: Option<Arc<ChangeSet>>) -> StoreView {
-        StoreView::new(Arc::clone(name), self.store.snapshot(), changes)
-            .with_freshness(self.freshness())
+    fn view(&self, reader: &Subscription, changes: Option<Arc<ChangeSet>>) -> StoreView {
+        let view = StoreView::new(Arc::clone(&reader.name), self.store.snapshot(), changes)
+            .with_freshness(self.freshness());
+        match reader.plan.storage {
+            Storage::Memory => view,
+            Storage::Cached => view.with_cached_plan(Arc::clone(&reader.plan)),
+        }
     }
 
     /// That of the source which is worst off.
@@ -175,6 +179,7 @@ enum Delivery {
 
 struct Subscription {
     store: usize,
+    plan: Arc<WatchPlan>,
     name: Arc<str>,
     required: bool,
     during_sync: bool,
@@ -259,6 +264,7 @@ impl Engine {
             };
             let mut subscription = Subscription {
                 store,
+                plan: Arc::clone(plan),
                 name: Arc::from(plan.name.as_str()),
                 required: plan.required,
                 during_sync: plan.during_sync,
@@ -391,7 +397,7 @@ impl Engine {
     #[must_use]
     pub fn store_view(&self, plugin: PluginId, watch: usize) -> Option<StoreView> {
         let subscription = self.plugins.get(plugin.0)?.subscriptions.get(watch)?;
-        Some(self.stores[subscription.store].view(&subscription.name, None))
+        Some(self.stores[subscription.store].view(subscription, None))
     }
 
     /// The store that a plugin's watch fills.
@@ -580,7 +586,7 @@ impl Engine {
                         (*sync == Sync::Done).then(|| Arc::clone(changes))
                     };
                     let store = &self.stores[subscription.store];
-                    Some(store.view(&subscription.name, changes))
+                    Some(store.view(subscription, changes))
                 }
             })
             .collect();

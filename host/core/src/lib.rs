@@ -3,6 +3,7 @@
 //! actions go out.
 #![forbid(unsafe_code)]
 
+pub mod bodies;
 pub mod changes;
 pub mod debounce;
 pub mod decode;

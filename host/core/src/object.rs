@@ -1,8 +1,14 @@
 //! Owns the stored form of one Kubernetes object: who it is, under which keys it
-//! is found, and its filtered JSON. Does not know how it was decoded
-//! ([`crate::decode`]) nor where it is kept ([`crate::store`]).
+//! is found, and its filtered JSON, or what stands for it in a cached store. Does not
+//! know how it was decoded ([`crate::decode`]) nor where it is kept ([`crate::store`]).
 
-use std::{cmp::Ordering, fmt, ops::Range, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    ops::Range,
+    sync::Arc,
+};
 
 /// Namespace and name of an object, as one string `namespace NUL name`.
 ///
@@ -130,6 +136,20 @@ pub struct ObjectParts<'a> {
     pub keys: Vec<Vec<EncodedKey>>,
 }
 
+/// What an [`Object`] keeps of its filtered JSON. A cached store keeps none of it
+/// (contract S6), and still has to tell a change from none (I8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// The JSON itself.
+    #[default]
+    Body,
+    /// A hash of it, without the resourceVersion.
+    Digest,
+    /// Nothing: every new resourceVersion counts as a change. Of a watch that is sent
+    /// metadata only, which does not show whether the rest changed.
+    Version,
+}
+
 /// One object as the store keeps it: immutable, shared by `Arc` between the
 /// store, snapshots and guests.
 pub struct Object {
@@ -137,17 +157,51 @@ pub struct Object {
     /// uid, then resourceVersion.
     versions: Box<str>,
     uid_len: u32,
-    span: (u32, u32),
     keys: Box<[Box<[EncodedKey]>]>,
-    body: Body,
+    content: Content,
+}
+
+/// See [`Keep`].
+enum Content {
+    Body {
+        body: Body,
+        /// Where in it the resourceVersion stands.
+        span: (u32, u32),
+    },
+    Digest(Digest),
+    Version,
+}
+
+/// 128 bits of a text. The keys of the hash are fixed, so a collision can be made, with
+/// about 2⁶⁴ attempts; whoever does hides a change of its own object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Digest([u64; 2]);
+
+impl Digest {
+    pub(crate) fn of(value: impl Hash) -> Self {
+        Self([0_u8, 1].map(|half| {
+            let mut hasher = DefaultHasher::new();
+            half.hash(&mut hasher);
+            value.hash(&mut hasher);
+            hasher.finish()
+        }))
+    }
 }
 
 impl Object {
-    /// Builds the stored form.
+    /// Builds the stored form, with its body.
     ///
     /// # Errors
     /// [`TooLarge`] when a length does not fit 32 bits.
     pub fn new(parts: ObjectParts<'_>) -> Result<Self, TooLarge> {
+        Self::keeping(Keep::Body, parts)
+    }
+
+    /// Builds the stored form with as much of the body as `keep` says.
+    ///
+    /// # Errors
+    /// [`TooLarge`] when a length does not fit 32 bits.
+    pub fn keeping(keep: Keep, parts: ObjectParts<'_>) -> Result<Self, TooLarge> {
         let fit = |n: usize| u32::try_from(n).map_err(|_| TooLarge);
         let uid_len = fit(parts.uid.len())?;
         let span = match &parts.resource_version_span {
@@ -162,13 +216,20 @@ impl Object {
         } else {
             parts.keys.into_iter().map(Vec::into_boxed_slice).collect()
         };
+        let content = match keep {
+            Keep::Body => Content::Body {
+                body: Body::new(parts.body),
+                span,
+            },
+            Keep::Digest => Content::Digest(Digest::of(around(parts.body, span))),
+            Keep::Version => Content::Version,
+        };
         Ok(Self {
             identity: parts.identity,
             versions: versions.into_boxed_str(),
             uid_len,
-            span,
             keys,
-            body: Body::new(parts.body),
+            content,
         })
     }
 
@@ -202,10 +263,13 @@ impl Object {
         self.versions.split_at(self.uid_len()).1
     }
 
-    /// The filtered JSON.
+    /// The filtered JSON; none of an object of a cached store.
     #[must_use]
-    pub fn body(&self) -> &Body {
-        &self.body
+    pub fn body(&self) -> Option<&Body> {
+        match &self.content {
+            Content::Body { body, .. } => Some(body),
+            Content::Digest(_) | Content::Version => None,
+        }
     }
 
     /// The object's keys in the `index`-th index, encoded; empty when it has none.
@@ -216,26 +280,37 @@ impl Object {
 
     /// Whether two versions of an object differ in nothing but
     /// `metadata.resourceVersion` (contract I8): same uid, same index keys, same
-    /// filtered body.
+    /// filtered body, as far as it was [kept](Keep).
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        let (a, b) = (self.around_version(), other.around_version());
-        self.uid() == other.uid() && self.keys == other.keys && a == b
-    }
-
-    fn around_version(&self) -> (&str, &str) {
-        let text = self.body.as_str();
-        // Both ends stand on an ASCII quote, hence on character boundaries.
-        let start = usize::try_from(self.span.0).unwrap_or(usize::MAX);
-        let end = usize::try_from(self.span.1).unwrap_or(usize::MAX);
-        match (text.get(..start), text.get(end..)) {
-            (Some(before), Some(after)) => (before, after),
-            _ => (text, ""),
-        }
+        self.uid() == other.uid()
+            && self.keys == other.keys
+            && match (&self.content, &other.content) {
+                (Content::Body { body: a, span: at }, Content::Body { body: b, span: bt }) => {
+                    around(a.as_str(), *at) == around(b.as_str(), *bt)
+                }
+                (Content::Digest(a), Content::Digest(b)) => a == b,
+                (Content::Version, Content::Version) => {
+                    self.resource_version() == other.resource_version()
+                        && !self.resource_version().is_empty()
+                }
+                (Content::Body { .. } | Content::Digest(_) | Content::Version, _) => false,
+            }
     }
 
     fn uid_len(&self) -> usize {
         usize::try_from(self.uid_len).unwrap_or(0)
+    }
+}
+
+/// What is before and after the resourceVersion in a body.
+fn around(body: &str, span: (u32, u32)) -> (&str, &str) {
+    // Both ends stand on an ASCII quote, hence on character boundaries.
+    let start = usize::try_from(span.0).unwrap_or(usize::MAX);
+    let end = usize::try_from(span.1).unwrap_or(usize::MAX);
+    match (body.get(..start), body.get(end..)) {
+        (Some(before), Some(after)) => (before, after),
+        _ => (body, ""),
     }
 }
 
@@ -245,7 +320,7 @@ impl fmt::Debug for Object {
             .field("identity", &self.identity)
             .field("uid", &self.uid())
             .field("resource_version", &self.resource_version())
-            .field("body", &self.body)
+            .field("body", &self.body())
             .finish_non_exhaustive()
     }
 }

@@ -102,6 +102,15 @@ impl Path {
         }
     }
 
+    /// Whether every value that the path can match lies in this member of the object. Not
+    /// told of paths with filters, slices, unions or descendants: false.
+    #[must_use]
+    pub fn is_within(&self, member: &str) -> bool {
+        self.segments()
+            .and_then(<[Segment]>::first)
+            .is_some_and(|first| matches!(first, Segment::Name(name) if **name == *member))
+    }
+
     fn steps(&self) -> &Steps {
         &self.steps
     }

@@ -1,10 +1,8 @@
 //! Owns `select`: some fields of many objects as JSON columns, so that only these
 //! cross into a guest. Does not choose the objects ([`crate::snapshot`]).
 
-use std::sync::Arc;
-
 use crate::{
-    Identity, Object,
+    Identity,
     path::{ExtractError, Extractor, Match, Path},
 };
 
@@ -27,50 +25,70 @@ pub enum SelectError {
     },
 }
 
-/// A JSON array with one array (column) for each field, in that order, all with one
-/// entry for each object, in the order of the objects. The entry of a singular path is
-/// the value, or null when the object has none; that of a path which can match several
-/// values is the array of its matches, in document order.
+/// Columns in the making.
+///
+/// Finished they are a JSON array with one array (column) for each field, in the order of
+/// the fields, all with one entry for each object, in the order of the objects. The entry
+/// of a singular path is the value, or null when the object has none; that of a path which
+/// can match several values is the array of its matches, in document order.
 ///
 /// At most `limit` bytes are put together, and at most as many again while they are.
-///
-/// # Errors
-/// [`SelectError`] when the answer would be larger, or a path needs more effort on an
-/// object than is allowed.
-pub fn select<'a>(
-    objects: impl IntoIterator<Item = &'a Arc<Object>>,
-    fields: &[Path],
-    limit: usize,
-) -> Result<String, SelectError> {
-    let mut columns: Vec<_> = fields.iter().map(Column::new).collect();
-    let mut budget = Budget { limit, left: limit };
-    // The brackets around everything, then those of each column, with commas between.
-    budget.spend(2)?;
-    budget.spend(fields.len().saturating_mul(3).saturating_sub(1))?;
-    let mut extractor = Extractor::new(fields);
-    let mut matches = Vec::new();
-    for object in objects {
-        matches.clear();
-        extractor
-            .extract(object.body().as_str(), &mut matches)
+pub struct Selection {
+    columns: Vec<Column>,
+    budget: Budget,
+    extractor: Extractor,
+}
+
+impl Selection {
+    /// No object yet.
+    ///
+    /// # Errors
+    /// [`SelectError::TooLarge`] when the brackets alone are.
+    pub fn new(fields: &[Path], limit: usize) -> Result<Self, SelectError> {
+        let mut budget = Budget { limit, left: limit };
+        // The brackets around everything, then those of each column, with commas between.
+        budget.spend(2)?;
+        budget.spend(fields.len().saturating_mul(3).saturating_sub(1))?;
+        Ok(Self {
+            columns: fields.iter().map(Column::new).collect(),
+            budget,
+            extractor: Extractor::new(fields),
+        })
+    }
+
+    /// Takes the fields of one more object.
+    ///
+    /// # Errors
+    /// [`SelectError`] when the answer would be larger, or a path needs more effort on an
+    /// object than is allowed.
+    pub fn push(&mut self, identity: &Identity, body: &str) -> Result<(), SelectError> {
+        let mut matches = Vec::new();
+        self.extractor
+            .extract(body, &mut matches)
             .map_err(|source| SelectError::Extract {
-                identity: object.identity().clone(),
+                identity: identity.clone(),
                 source,
             })?;
         // Stable, so that the matches of one path stay in document order.
         matches.sort_by_key(|found| found.path);
         let mut rest = matches.as_slice();
-        for (path, column) in columns.iter_mut().enumerate() {
+        for (path, column) in self.columns.iter_mut().enumerate() {
             let (mine, others) = rest.split_at(rest.partition_point(|found| found.path <= path));
-            column.push(mine, &mut budget)?;
+            column.push(mine, &mut self.budget)?;
             rest = others;
         }
+        Ok(())
     }
-    let columns: Vec<_> = columns.iter().map(|column| &*column.json).collect();
-    Ok(match columns.as_slice() {
-        [] => "[]".to_owned(),
-        columns => format!("[[{}]]", columns.join("],[")),
-    })
+
+    /// The JSON text.
+    #[must_use]
+    pub fn finish(self) -> String {
+        let columns: Vec<_> = self.columns.iter().map(|column| &*column.json).collect();
+        match columns.as_slice() {
+            [] => "[]".to_owned(),
+            columns => format!("[[{}]]", columns.join("],[")),
+        }
+    }
 }
 
 /// The entries of one field so far, with commas between them.
@@ -138,37 +156,30 @@ mod tests {
     )]
 
     use super::*;
-    use crate::object::ObjectParts;
 
-    fn object(name: &str, body: &str) -> Arc<Object> {
-        let parts = ObjectParts {
-            identity: Identity::new("shop", name).unwrap(),
-            uid: "",
-            resource_version: "",
-            body,
-            resource_version_span: None,
-            keys: Vec::new(),
-        };
-        Arc::new(Object::new(parts).unwrap())
-    }
+    const OBJECTS: [(&str, &str); 3] = [
+        (
+            "a",
+            r#"{"n":"a \"b\"","replicas":2,"rules":[{"host":"x"},{"host":"y","to":null}]}"#,
+        ),
+        (
+            "b",
+            r#"{"n":"ü","replicas":null,"labels":{"k/v":{"deep":[1,2]}}}"#,
+        ),
+        ("c", r#"{"n":"c","rules":[]}"#),
+    ];
 
-    fn objects() -> [Arc<Object>; 3] {
-        [
-            object(
-                "a",
-                r#"{"n":"a \"b\"","replicas":2,"rules":[{"host":"x"},{"host":"y","to":null}]}"#,
-            ),
-            object(
-                "b",
-                r#"{"n":"ü","replicas":null,"labels":{"k/v":{"deep":[1,2]}}}"#,
-            ),
-            object("c", r#"{"n":"c","rules":[]}"#),
-        ]
+    fn select(fields: &[Path], limit: usize) -> Result<String, SelectError> {
+        let mut selection = Selection::new(fields, limit)?;
+        for (name, body) in OBJECTS {
+            selection.push(&Identity::new("shop", name).unwrap(), body)?;
+        }
+        Ok(selection.finish())
     }
 
     fn run(fields: &[&str], limit: usize) -> Result<String, SelectError> {
         let fields: Vec<Path> = fields.iter().map(|field| field.parse().unwrap()).collect();
-        select(&objects(), &fields, limit)
+        select(&fields, limit)
     }
 
     #[track_caller]
@@ -176,7 +187,7 @@ mod tests {
         assert_eq!(run(fields, 4_096).unwrap(), expected);
         let columns: Vec<Vec<serde_json::Value>> = serde_json::from_str(expected).unwrap();
         assert_eq!(columns.len(), fields.len());
-        assert!(columns.iter().all(|column| column.len() == objects().len()));
+        assert!(columns.iter().all(|column| column.len() == OBJECTS.len()));
     }
 
     #[test]
@@ -208,7 +219,8 @@ mod tests {
     fn no_field_is_no_column_and_no_object_is_empty_columns() {
         check(&[], "[]");
         let field: Path = "n".parse().unwrap();
-        let columns = select(&[], &[field.clone(), field], 100).unwrap();
+        let fields = [field.clone(), field];
+        let columns = Selection::new(&fields, 100).unwrap().finish();
         assert_eq!(columns, "[[],[]]");
     }
 

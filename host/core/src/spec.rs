@@ -5,8 +5,10 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    bodies::Filter,
     decode::{FieldRequirement, IndexPaths, MissingKey, ProjectionSpec},
     index::IndexSpec,
+    object::Keep,
     path::Path,
     selector::{FieldSelector, LabelSelector},
     watch::ResourceRef,
@@ -14,6 +16,9 @@ use crate::{
 
 /// Debounce interval of a watch that names none (contract C2).
 pub const DEFAULT_DEBOUNCE: Duration = Duration::from_millis(500);
+
+/// How long a cached store serves a fetched body if its watch does not say (contract S6).
+pub const DEFAULT_CACHE_TTL: Duration = Duration::from_secs(130);
 
 /// Watches that one plugin may declare: each costs the API server a stream.
 pub const MAX_WATCHES: usize = 256;
@@ -96,6 +101,8 @@ pub struct WatchPlan {
     pub keep: Vec<Path>,
     /// Where bodies are kept.
     pub storage: Storage,
+    /// Of a cached store: how long a fetched body is served.
+    pub cache_ttl: Duration,
     /// At most one callback in this time (contract C2).
     pub debounce: Duration,
     /// Whether `on-change` is called before the first sync (contract C1).
@@ -173,10 +180,16 @@ impl WatchSpec {
         }
         let ignore = errors.paths("ignore-fields", &self.ignore_fields);
         let keep = errors.paths("keep-fields", &self.keep_fields);
-        if self.storage == Storage::Cached {
+        if self.storage == Storage::Cached && self.object_name.is_some() {
             errors.add(
                 "storage",
-                "cached stores are not in this version of the host: use memory with keep-fields",
+                "a watch of one object keeps it in memory: its last state is delivered when it is deleted, and could not be fetched then",
+            );
+        }
+        if self.cache_ttl.is_some_and(|ttl| ttl > MAX_CACHE_TTL) {
+            errors.add(
+                "cache-ttl-ms",
+                "a fetched body is served for at most one day",
             );
         }
         if let Some(debounce) = self.debounce
@@ -200,6 +213,7 @@ impl WatchSpec {
             ignore,
             keep,
             storage: self.storage,
+            cache_ttl: self.cache_ttl.unwrap_or(DEFAULT_CACHE_TTL),
             debounce: self.debounce.unwrap_or(DEFAULT_DEBOUNCE),
             during_sync: self.on_change_during_sync,
             required: self.required,
@@ -333,7 +347,7 @@ impl WatchSpec {
 
 impl WatchPlan {
     /// Whether one watch and one store can serve both (contract W10): they differ
-    /// in nothing but name, debounce and when callbacks come.
+    /// in nothing but name, debounce, when callbacks come and how long bodies are served.
     #[must_use]
     pub fn same_watch(&self, other: &Self) -> bool {
         self.resource == other.resource
@@ -369,9 +383,47 @@ impl WatchPlan {
                 })
                 .collect(),
             select: self.host_fields.clone(),
+            content: match self.storage {
+                Storage::Memory => Keep::Body,
+                Storage::Cached if self.metadata_only() => Keep::Version,
+                Storage::Cached => Keep::Digest,
+            },
         }
     }
+
+    /// Whether the watch can do with metadata (contract S6): the store is cached, and
+    /// every index key and what the host selects by is found there.
+    #[must_use]
+    pub fn metadata_only(&self) -> bool {
+        let keys = self.index_paths.iter().flat_map(|index| &index.paths);
+        let selected = self.host_fields.iter().map(|field| &field.path);
+        self.storage == Storage::Cached
+            && keys.chain(selected).all(|path| path.is_within("metadata"))
+    }
+
+    /// How a body that was fetched is decoded, so that it is what a store in memory
+    /// would hold.
+    #[must_use]
+    pub fn body_projection(&self) -> ProjectionSpec {
+        ProjectionSpec {
+            api_version: self.resource.api_version(),
+            ignore: self.ignore.clone(),
+            keep: self.keep.clone(),
+            ..ProjectionSpec::default()
+        }
+    }
+
+    /// What tells bodies of this watch from those of others that are filtered
+    /// differently, or are of another resource.
+    #[must_use]
+    pub fn filter(&self) -> Filter {
+        Filter::of(&self.resource, &self.ignore, &self.keep)
+    }
 }
+
+/// Longest time that a fetched body is served: who would wait longer wants it in memory,
+/// or does not want it.
+const MAX_CACHE_TTL: Duration = Duration::from_hours(24);
 
 /// Longest debounce interval.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(3_600);
@@ -556,4 +608,128 @@ fn server_fields(api_version: &str, resources: &str) -> Vec<&'static str> {
         .chain(more)
         .copied()
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a test that cannot go on says where by panicking"
+    )]
+
+    use super::*;
+
+    fn secrets() -> WatchSpec {
+        WatchSpec {
+            name: "secrets".to_owned(),
+            api_version: "v1".to_owned(),
+            resources: "secrets".to_owned(),
+            storage: Storage::Cached,
+            ..WatchSpec::default()
+        }
+    }
+
+    fn texts(paths: &[&str]) -> Vec<String> {
+        paths.iter().map(|path| (*path).to_owned()).collect()
+    }
+
+    #[track_caller]
+    fn check(spec: WatchSpec, metadata_only: bool) {
+        let plan = spec.plan().unwrap();
+        assert_eq!(plan.metadata_only(), metadata_only);
+        let keep = match (plan.storage, metadata_only) {
+            (Storage::Memory, _) => Keep::Body,
+            (Storage::Cached, true) => Keep::Version,
+            (Storage::Cached, false) => Keep::Digest,
+        };
+        assert_eq!(plan.projection().content, keep);
+        assert_eq!(plan.body_projection().content, Keep::Body);
+    }
+
+    #[test]
+    fn s6_a_cached_watch_does_with_metadata_where_its_paths_allow() {
+        check(secrets(), true);
+        check(
+            WatchSpec {
+                index_by: texts(&["metadata.labels['app']", "{.metadata.namespace}"]),
+                indexes: vec![("by-owner".into(), texts(&["metadata.annotations[*]"]))],
+                // The server selects by these.
+                field_selector: Some("type=kubernetes.io/tls,metadata.name!=a".into()),
+                keep_fields: texts(&["data"]),
+                ..secrets()
+            },
+            true,
+        );
+        for (index_by, by_type, fields) in [
+            (texts(&["type"]), texts(&["metadata.name"]), ""),
+            (texts(&["metadata.name"]), texts(&["type"]), ""),
+            (texts(&["metadata.name"]), texts(&["*.name"]), ""),
+            (texts(&["metadata.name"]), texts(&["$..name"]), ""),
+            (
+                texts(&["metadata.name"]),
+                texts(&["metadata.name"]),
+                "data.key=x",
+            ),
+        ] {
+            let spec = WatchSpec {
+                index_by,
+                indexes: vec![("by-type".into(), by_type)],
+                field_selector: Some(fields.into()),
+                ..secrets()
+            };
+            check(spec, false);
+        }
+        let memory = WatchSpec {
+            storage: Storage::Memory,
+            ..secrets()
+        };
+        check(memory, false);
+    }
+
+    #[test]
+    fn s6_a_cached_watch_of_one_object_is_refused_and_so_is_an_endless_ttl() {
+        let spec = WatchSpec {
+            object_name: Some("tls".into()),
+            cache_ttl: Some(Duration::from_hours(25)),
+            ..secrets()
+        };
+        let places: Vec<_> = spec
+            .plan()
+            .unwrap_err()
+            .into_iter()
+            .map(|e| e.place)
+            .collect();
+        assert_eq!(
+            places,
+            [
+                "watch \"secrets\", storage",
+                "watch \"secrets\", cache-ttl-ms"
+            ]
+        );
+        assert_eq!(
+            secrets().plan().unwrap().cache_ttl,
+            Duration::from_secs(130)
+        );
+    }
+
+    #[test]
+    fn s6_bodies_are_shared_where_resource_and_filters_agree() {
+        let filter = |change: fn(&mut WatchSpec)| {
+            let mut spec = secrets();
+            change(&mut spec);
+            spec.plan().unwrap().filter()
+        };
+        let plain = filter(|_| {});
+        assert_eq!(
+            plain,
+            filter(|spec| {
+                spec.name = "others".into();
+                spec.index_by = texts(&["metadata.name"]);
+                spec.cache_ttl = Some(Duration::ZERO);
+            })
+        );
+        assert_ne!(plain, filter(|spec| spec.resources = "configmaps".into()));
+        assert_ne!(plain, filter(|spec| spec.keep_fields = texts(&["data"])));
+        assert_ne!(plain, filter(|spec| spec.ignore_fields = texts(&["data"])));
+    }
 }

@@ -10,8 +10,9 @@ use crate::{
     changes::{ChangeSet, NetChange},
     index::KeyError,
     path::Path,
-    select::{self, SelectError},
-    snapshot::Snapshot,
+    select::{SelectError, Selection},
+    snapshot::{Objects, Page, Snapshot},
+    spec::WatchPlan,
     watch::WatchState,
 };
 
@@ -21,8 +22,7 @@ const MAX_FIELDS: usize = 256;
 /// Objects that one page may hold, whatever was asked for.
 const MAX_PAGE: u32 = 10_000;
 
-/// Why a read failed: the cases of the WIT's `store-error` that a store in
-/// memory can cause.
+/// Why a read failed: the cases of the WIT's `store-error`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// The plugin has no such watch, or it watches a single object.
@@ -43,6 +43,9 @@ pub enum ReadError {
     /// The answer is larger than this many bytes.
     #[error("the answer is larger than {0} bytes: read it in pages, or select fewer fields")]
     TooLarge(u64),
+    /// A body of a cached store could not be had. Says of which object, and why.
+    #[error("{0}")]
+    Unavailable(String),
     /// A path that cannot be evaluated on an object.
     #[error("{0}")]
     Other(String),
@@ -144,12 +147,29 @@ impl Freshness {
 }
 
 /// One store in a [`View`].
+///
+/// The reads that answer with bodies, [`get`](Self::get) to [`select`](Self::select), fail
+/// with [`ReadError::Unavailable`] on a [cached](Self::cached_plan) store that is not empty:
+/// its bodies have to be fetched, which whoever holds the view does, with
+/// [`find`](Self::find) and [`objects_after`](Self::objects_after).
 #[derive(Clone, Debug)]
 pub struct StoreView {
     name: Arc<str>,
     snapshot: Snapshot,
     changes: Option<Arc<ChangeSet>>,
     freshness: Freshness,
+    cached: Option<Arc<WatchPlan>>,
+}
+
+/// Which objects of a store a read is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// All.
+    All,
+    /// Those with these leading keys of the primary index.
+    Keys(&'a [&'a str]),
+    /// Those with these leading keys of the named index.
+    IndexKeys(&'a str, &'a [&'a str]),
 }
 
 impl StoreView {
@@ -162,6 +182,7 @@ impl StoreView {
             snapshot,
             changes,
             freshness: Freshness::default(),
+            cached: None,
         }
     }
 
@@ -177,6 +198,20 @@ impl StoreView {
     #[must_use]
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
+    }
+
+    /// The same of a cached store: `plan` says where its bodies are, how they are
+    /// filtered, and for how long they are served.
+    #[must_use]
+    pub fn with_cached_plan(mut self, plan: Arc<WatchPlan>) -> Self {
+        self.cached = Some(plan);
+        self
+    }
+
+    /// The watch of a cached store; none of a store in memory.
+    #[must_use]
+    pub fn cached_plan(&self) -> Option<&Arc<WatchPlan>> {
+        self.cached.as_ref()
     }
 
     /// The watch's name.
@@ -209,12 +244,46 @@ impl StoreView {
         &self.snapshot
     }
 
+    /// The objects that a read is about, in order of (namespace, name), with or without
+    /// bodies.
+    ///
+    /// # Errors
+    /// [`ReadError::InvalidKeys`], [`ReadError::NoSuchIndex`].
+    pub fn find(&self, which: Which<'_>) -> Result<Objects<'_>, ReadError> {
+        match which {
+            Which::All => Ok(self.snapshot.list()),
+            Which::Keys(keys) => Ok(self.snapshot.get(keys)?),
+            Which::IndexKeys("", _) => Err(ReadError::NoSuchIndex(String::new())),
+            Which::IndexKeys(index, keys) => Ok(self.snapshot.get_by(index, keys)?),
+        }
+    }
+
+    /// One object, with or without its body; none if there is none.
+    #[must_use]
+    pub fn object(&self, namespace: &str, name: &str) -> Option<&Arc<Object>> {
+        // What is no identity is the identity of nothing.
+        let identity = Identity::new(namespace, name).ok()?;
+        self.snapshot.get_object(&identity)
+    }
+
+    /// At most `count` objects after `cursor`, with or without bodies, and the cursor of
+    /// the next page.
+    ///
+    /// # Errors
+    /// [`ReadError::InvalidCursor`].
+    pub fn objects_after(&self, cursor: Option<&str>, count: u32) -> Result<Page<'_>, ReadError> {
+        let count = usize::try_from(count.clamp(1, MAX_PAGE)).unwrap_or(1);
+        self.snapshot
+            .page(cursor, count)
+            .map_err(|error| ReadError::InvalidCursor(error.0))
+    }
+
     /// Bodies of the objects with these leading keys of the primary index.
     ///
     /// # Errors
     /// [`ReadError::InvalidKeys`], or [`ReadError::TooLarge`] above `limit` bytes.
     pub fn get(&self, keys: &[&str], limit: u64) -> Result<Vec<Arc<str>>, ReadError> {
-        bodies(self.snapshot.get(keys)?, limit)
+        self.bodies(self.find(Which::Keys(keys))?, limit)
     }
 
     /// The same in a named index.
@@ -227,20 +296,17 @@ impl StoreView {
         keys: &[&str],
         limit: u64,
     ) -> Result<Vec<Arc<str>>, ReadError> {
-        if index.is_empty() {
-            return Err(ReadError::NoSuchIndex(String::new()));
-        }
-        bodies(self.snapshot.get_by(index, keys)?, limit)
+        self.bodies(self.find(Which::IndexKeys(index, keys))?, limit)
     }
 
     /// The body of one object; none if there is none.
-    #[must_use]
-    pub fn get_object(&self, namespace: &str, name: &str) -> Option<Arc<str>> {
-        // What is no identity is the identity of nothing.
-        let identity = Identity::new(namespace, name).ok()?;
-        self.snapshot
-            .get_object(&identity)
-            .map(|object| object.body().shared())
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub fn get_object(&self, namespace: &str, name: &str) -> Result<Option<Arc<str>>, ReadError> {
+        self.object(namespace, name)
+            .map(|object| self.body(object))
+            .transpose()
     }
 
     /// All bodies.
@@ -248,7 +314,7 @@ impl StoreView {
     /// # Errors
     /// [`ReadError::TooLarge`] above `limit` bytes.
     pub fn list(&self, limit: u64) -> Result<Vec<Arc<str>>, ReadError> {
-        bodies(self.snapshot.list(), limit)
+        self.bodies(self.snapshot.list(), limit)
     }
 
     /// At most `count` bodies after `cursor`, fewer when they would exceed
@@ -263,18 +329,20 @@ impl StoreView {
         count: u32,
         limit: u64,
     ) -> Result<(Vec<Arc<str>>, Option<String>), ReadError> {
-        let mut count = usize::try_from(count.clamp(1, MAX_PAGE)).unwrap_or(1);
-        loop {
-            let page = self
-                .snapshot
-                .page(cursor, count)
-                .map_err(|error| ReadError::InvalidCursor(error.0))?;
-            match bodies(page.objects.into_iter(), limit) {
-                Ok(items) => return Ok((items, page.next)),
-                Err(error) if count == 1 => return Err(error),
-                Err(_) => count /= 2,
+        let mut gathered = Gathered::new(limit);
+        let page = self.objects_after(cursor, count)?;
+        for object in page.objects {
+            match gathered.take(self.body(object)?) {
+                Ok(()) => {}
+                Err(error) if gathered.bodies.is_empty() => return Err(error),
+                Err(_) => {
+                    let fitting = u32::try_from(gathered.bodies.len()).unwrap_or(MAX_PAGE);
+                    let next = self.objects_after(cursor, fitting)?.next;
+                    return Ok((gathered.bodies, next));
+                }
             }
         }
+        Ok((gathered.bodies, page.next))
     }
 
     /// JSON columns of `fields`: see `select` in the WIT.
@@ -282,26 +350,22 @@ impl StoreView {
     /// # Errors
     /// [`ReadError`] of any kind but a cursor's.
     pub fn select(&self, fields: &[&str], keys: &[&str], limit: u64) -> Result<String, ReadError> {
-        if fields.len() > MAX_FIELDS {
-            return Err(ReadError::InvalidPath(format!(
-                "{} fields: select takes at most {MAX_FIELDS}",
-                fields.len()
-            )));
-        }
-        let paths = fields
-            .iter()
-            .map(|field| Path::parse(field).map_err(|e| ReadError::InvalidPath(e.to_string())))
-            .collect::<Result<Vec<_>, _>>()?;
-        let objects = if keys.is_empty() {
-            self.snapshot.list()
+        let paths = select_paths(fields)?;
+        let which = if keys.is_empty() {
+            Which::All
         } else {
-            self.snapshot.get(keys)?
+            Which::Keys(keys)
         };
-        let cap = usize::try_from(limit).unwrap_or(usize::MAX);
-        select::select(objects, &paths, cap).map_err(|error| match error {
-            SelectError::TooLarge { .. } => ReadError::TooLarge(limit),
-            SelectError::Extract { .. } => ReadError::Other(error.to_string()),
-        })
+        let refused = |error| select_error(&error, limit);
+        let mut selection = Selection::new(&paths, usize::try_from(limit).unwrap_or(usize::MAX))
+            .map_err(refused)?;
+        for object in self.find(which)? {
+            let body = object.body().ok_or_else(|| self.bodiless(object))?;
+            selection
+                .push(object.identity(), body.as_str())
+                .map_err(refused)?;
+        }
+        Ok(selection.finish())
     }
 
     /// Net changes since the last successful callback of this store, in order of
@@ -313,21 +377,89 @@ impl StoreView {
             None => Vec::new(),
         }
     }
+
+    fn bodies<'a>(
+        &self,
+        objects: impl Iterator<Item = &'a Arc<Object>>,
+        limit: u64,
+    ) -> Result<Vec<Arc<str>>, ReadError> {
+        let mut gathered = Gathered::new(limit);
+        gathered.bodies.reserve(objects.size_hint().0);
+        for object in objects {
+            gathered.take(self.body(object)?)?;
+        }
+        Ok(gathered.bodies)
+    }
+
+    fn body(&self, object: &Object) -> Result<Arc<str>, ReadError> {
+        let body = object.body().ok_or_else(|| self.bodiless(object))?;
+        Ok(body.shared())
+    }
+
+    fn bodiless(&self, object: &Object) -> ReadError {
+        ReadError::Unavailable(format!(
+            "{} {}: the store is cached, and its bodies have to be fetched",
+            self.name,
+            object.identity()
+        ))
+    }
 }
 
-fn bodies<'a>(
-    objects: impl Iterator<Item = &'a Arc<Object>>,
+/// Bodies for an answer of limited size.
+#[derive(Debug)]
+pub struct Gathered {
+    /// Those that were taken, in order.
+    pub bodies: Vec<Arc<str>>,
     limit: u64,
-) -> Result<Vec<Arc<str>>, ReadError> {
-    let mut total = 0_u64;
-    let mut found = Vec::with_capacity(objects.size_hint().0);
-    for object in objects {
-        let body = object.body();
-        total = total.saturating_add(u64::try_from(body.as_str().len()).unwrap_or(u64::MAX));
-        if total > limit {
-            return Err(ReadError::TooLarge(limit));
+    left: u64,
+}
+
+impl Gathered {
+    /// None yet, and never more than `limit` bytes.
+    #[must_use]
+    pub fn new(limit: u64) -> Self {
+        Self {
+            bodies: Vec::new(),
+            limit,
+            left: limit,
         }
-        found.push(body.shared());
     }
-    Ok(found)
+
+    /// Takes one more.
+    ///
+    /// # Errors
+    /// [`ReadError::TooLarge`]; those taken before stay.
+    pub fn take(&mut self, body: Arc<str>) -> Result<(), ReadError> {
+        let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or(ReadError::TooLarge(self.limit))?;
+        self.bodies.push(body);
+        Ok(())
+    }
+}
+
+/// Compiles the fields of a `select`.
+///
+/// # Errors
+/// [`ReadError::InvalidPath`]: one does not compile, or they are too many.
+pub fn select_paths(fields: &[&str]) -> Result<Vec<Path>, ReadError> {
+    if fields.len() > MAX_FIELDS {
+        return Err(ReadError::InvalidPath(format!(
+            "{} fields: select takes at most {MAX_FIELDS}",
+            fields.len()
+        )));
+    }
+    fields
+        .iter()
+        .map(|field| Path::parse(field).map_err(|e| ReadError::InvalidPath(e.to_string())))
+        .collect()
+}
+
+/// Why a `select` of at most `limit` bytes failed, as its reader is told.
+#[must_use]
+pub fn select_error(error: &SelectError, limit: u64) -> ReadError {
+    match error {
+        SelectError::TooLarge { .. } => ReadError::TooLarge(limit),
+        SelectError::Extract { .. } => ReadError::Other(error.to_string()),
+    }
 }

@@ -151,6 +151,15 @@ pub(super) struct RunArgs {
     )]
     pub(super) output_limit: SizeArg,
 
+    /// Memory for objects of cached stores that were fetched, of all plugins together.
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        help_heading = "Limits"
+    )]
+    pub(super) cache_limit: SizeArg,
+
     /// Where compiled plugins are kept, so that the next start takes milliseconds.
     /// Default: haptic-host in $XDG_CACHE_HOME or ~/.cache.
     #[arg(long, value_name = "DIR", env = "HAPTIC_CACHE_DIR")]

@@ -180,6 +180,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         once: args.once,
         once_timeout: args.timeout.0,
         diff: args.diff,
+        cache_bytes: usize::try_from(args.cache_limit.0).unwrap_or(usize::MAX),
     };
     run::run(access, prepared, options, stop_signal()).await?;
     Ok(())

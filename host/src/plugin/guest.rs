@@ -9,6 +9,8 @@ use haptic_core::view::View;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::cached::Bodies;
+
 use super::{
     limits::{Limiter, Limits},
     outputs::Pending,
@@ -158,6 +160,7 @@ impl Logger {
 /// What one callback works on; present only while it runs.
 pub(super) struct Call {
     pub(super) view: Arc<View>,
+    pub(super) bodies: Bodies,
     pub(super) outputs: Pending,
 }
 

@@ -1,8 +1,9 @@
 //! The host side of the WIT imports. Reads answer from the view of the callback
 //! that is running and share its bytes: lowering copies each object once, into
-//! the guest.
+//! the guest. Those that answer with objects may have to wait for the API server
+//! (contract S6), and are asynchronous to the host; a store in memory is ready at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use haptic_core::{
     changes::ChangeKind,
@@ -12,6 +13,8 @@ use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource, ResourceType},
 };
+
+use crate::cached::Reader;
 
 use super::{
     bindings::{
@@ -74,65 +77,68 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
             Ok((store(&cx, &this).map_or(0, |s| s.revision()),))
         },
     )?;
-    stores.func_wrap(
+    stores.func_wrap_async(
         "[method]store.get",
-        |cx: Cx<'_>, (this, keys): (Resource<StoreHandle>, Vec<String>)| -> Read<Vec<Arc<str>>> {
-            Ok((read(&cx, &this, |s, limit| s.get(&refs(&keys), limit)),))
+        |cx: Cx<'_>, (this, keys): (Resource<StoreHandle>, Vec<String>)| {
+            let reader = reader(&cx, &this);
+            Box::new(async move { answer(async { Ok(reader?.get(&refs(&keys)).await?) }.await) })
         },
     )?;
-    stores.func_wrap(
+    stores.func_wrap_async(
         "[method]store.get-by",
-        |cx: Cx<'_>,
-         (this, index, keys): (Resource<StoreHandle>, String, Vec<String>)|
-         -> Read<Vec<Arc<str>>> {
-            Ok((read(&cx, &this, |s, limit| {
-                s.get_by(&index, &refs(&keys), limit)
-            }),))
+        |cx: Cx<'_>, (this, index, keys): (Resource<StoreHandle>, String, Vec<String>)| {
+            let reader = reader(&cx, &this);
+            Box::new(async move {
+                answer(async { Ok(reader?.get_by(&index, &refs(&keys)).await?) }.await)
+            })
         },
     )?;
-    stores.func_wrap(
+    stores.func_wrap_async(
         "[method]store.get-object",
-        |cx: Cx<'_>,
-         (this, namespace, name): (Resource<StoreHandle>, String, String)|
-         -> Read<Option<Arc<str>>> {
-            Ok((read(&cx, &this, |s, _| Ok(s.get_object(&namespace, &name))),))
+        |cx: Cx<'_>, (this, namespace, name): (Resource<StoreHandle>, String, String)| {
+            let reader = reader(&cx, &this);
+            Box::new(async move {
+                answer(async { Ok(reader?.get_object(&namespace, &name).await?) }.await)
+            })
         },
     )?;
-    stores.func_wrap(
+    stores.func_wrap_async(
         "[method]store.list",
-        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| -> Read<Vec<Arc<str>>> {
-            Ok((read(&cx, &this, StoreView::list),))
+        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| {
+            let reader = reader(&cx, &this);
+            Box::new(async move { answer(async { Ok(reader?.list().await?) }.await) })
         },
     )?;
-    stores.func_wrap(
+    stores.func_wrap_async(
         "[method]store.page",
-        |cx: Cx<'_>,
-         (this, cursor, limit): (Resource<StoreHandle>, Option<String>, u32)|
-         -> Read<Page> {
-            Ok((read(&cx, &this, |s, bytes| {
-                let (items, next) = s.page(cursor.as_deref(), limit, bytes)?;
-                Ok(Page {
-                    items: items.iter().map(|item| item.to_string()).collect(),
-                    next,
-                })
-            }),))
+        |cx: Cx<'_>, (this, cursor, limit): (Resource<StoreHandle>, Option<String>, u32)| {
+            let reader = reader(&cx, &this);
+            Box::new(async move {
+                let page = async {
+                    let (items, next) = reader?.page(cursor.as_deref(), limit).await?;
+                    Ok(Page {
+                        items: items.iter().map(|item| item.to_string()).collect(),
+                        next,
+                    })
+                };
+                answer(page.await)
+            })
         },
     )?;
-    stores.func_wrap(
+    stores.func_wrap_async(
         "[method]store.select",
-        |cx: Cx<'_>,
-         (this, fields, keys): (Resource<StoreHandle>, Vec<String>, Vec<String>)|
-         -> Read<String> {
-            Ok((read(&cx, &this, |s, limit| {
-                s.select(&refs(&fields), &refs(&keys), limit)
-            }),))
+        |cx: Cx<'_>, (this, fields, keys): (Resource<StoreHandle>, Vec<String>, Vec<String>)| {
+            let reader = reader(&cx, &this);
+            Box::new(async move {
+                answer(async { Ok(reader?.select(&refs(&fields), &refs(&keys)).await?) }.await)
+            })
         },
     )?;
     stores.func_wrap(
         "[method]store.changes",
         |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| -> Read<Vec<types::Change>> {
-            Ok((read(&cx, &this, |s, _| {
-                Ok(s.changes()
+            Ok((store(&cx, &this).map(|s| {
+                s.changes()
                     .iter()
                     .map(|change| types::Change {
                         kind: match change.kind {
@@ -143,7 +149,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
                         namespace: change.object.namespace().to_owned(),
                         name: change.object.name().to_owned(),
                     })
-                    .collect())
+                    .collect()
             }),))
         },
     )?;
@@ -172,16 +178,15 @@ fn refs(texts: &[String]) -> Vec<&str> {
 }
 
 fn view<'a>(cx: &'a Cx<'_>) -> Result<&'a Arc<View>, StoreError> {
-    cx.data()
-        .call
-        .as_ref()
-        .map(|call| &call.view)
-        .ok_or_else(|| {
-            StoreError::Other(
-            "stores can be read only while on-sync-complete, on-change or on-resource-change runs"
-                .to_owned(),
-        )
-        })
+    let call = cx.data().call.as_ref();
+    call.map(|call| &call.view).ok_or_else(no_call)
+}
+
+fn no_call() -> StoreError {
+    StoreError::Other(
+        "stores can be read only while on-sync-complete, on-change or on-resource-change runs"
+            .to_owned(),
+    )
 }
 
 fn store<'a>(cx: &'a Cx<'_>, this: &Resource<StoreHandle>) -> Result<&'a StoreView, StoreError> {
@@ -191,31 +196,48 @@ fn store<'a>(cx: &'a Cx<'_>, this: &Resource<StoreHandle>) -> Result<&'a StoreVi
         .ok_or_else(|| StoreError::NoSuchStore(format!("handle {index}")))
 }
 
-fn read<T>(
-    cx: &Cx<'_>,
-    this: &Resource<StoreHandle>,
-    answer: impl FnOnce(&StoreView, u64) -> Result<T, ReadError>,
-) -> Result<T, StoreError> {
-    answer(store(cx, this)?, cx.data().limits.answer_bytes).map_err(store_error)
+/// What reads the store of a handle for the callback that is running. What cannot be had
+/// in three quarters of the callback's time that is left is unavailable: the guest lives
+/// to hear of it, and to return an error of its own.
+fn reader(cx: &Cx<'_>, this: &Resource<StoreHandle>) -> Result<Reader, StoreError> {
+    let store = store(cx, this)?.clone();
+    let GuestState {
+        call,
+        limits,
+        deadline,
+        ..
+    } = cx.data();
+    let bodies = call.as_ref().map(|call| &call.bodies).ok_or_else(no_call)?;
+    let left = deadline.map_or(limits.callback_time, |deadline| {
+        deadline.saturating_duration_since(Instant::now())
+    });
+    let until = tokio::time::Instant::now() + left / 4 * 3;
+    Ok(bodies.reader(store, limits.answer_bytes, until))
 }
 
-fn store_error(error: ReadError) -> StoreError {
-    match error {
-        ReadError::NoSuchStore(text) => StoreError::NoSuchStore(text),
-        ReadError::NoSuchIndex(text) => StoreError::NoSuchIndex(text),
-        ReadError::InvalidKeys(text) => StoreError::InvalidKeys(text),
-        ReadError::InvalidPath(text) => StoreError::InvalidPath(text),
-        ReadError::InvalidCursor(text) => StoreError::InvalidCursor(text),
-        ReadError::TooLarge(bytes) => StoreError::TooLarge(bytes),
-        ReadError::Other(text) => StoreError::Other(text),
+fn answer<T>(result: Result<T, StoreError>) -> Read<T> {
+    Ok((result,))
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NoSuchStore(text) => Self::NoSuchStore(text),
+            ReadError::NoSuchIndex(text) => Self::NoSuchIndex(text),
+            ReadError::InvalidKeys(text) => Self::InvalidKeys(text),
+            ReadError::InvalidPath(text) => Self::InvalidPath(text),
+            ReadError::InvalidCursor(text) => Self::InvalidCursor(text),
+            ReadError::TooLarge(bytes) => Self::TooLarge(bytes),
+            ReadError::Unavailable(text) => Self::Unavailable(text),
+            ReadError::Other(text) => Self::Other(text),
+        }
     }
 }
 
 fn open(cx: &mut Cx<'_>, name: &str) -> Result<Resource<StoreHandle>, StoreError> {
     let index = view(cx)
         .map_err(|_| StoreError::NoSuchStore(format!("{name}: no callback is running")))?
-        .open(name)
-        .map_err(store_error)?;
+        .open(name)?;
     let state = cx.data_mut();
     if state.handles >= state.limits.store_handles {
         return Err(StoreError::Other(format!(

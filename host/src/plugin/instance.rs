@@ -7,6 +7,7 @@ use std::{
 };
 
 use haptic_core::{
+    Body, Object,
     engine::{Callback, ResourceEvent},
     spec::{ScopeSpec, Storage, WatchSpec},
     view::View,
@@ -16,6 +17,8 @@ use wasmtime::{
     component::{Resource, ResourceTable},
 };
 use wasmtime_wasi::WasiCtxBuilder;
+
+use crate::cached::Bodies;
 
 use super::{
     bindings::{exports::haptic::plugin::callbacks as wit, types},
@@ -180,8 +183,8 @@ impl Instance {
         Ok(watches.into_iter().map(watch_spec).collect())
     }
 
-    /// Runs one callback on `view`; `watch_name` is the name of its watch. What it
-    /// wrote comes back only when it returned ok.
+    /// Runs one callback on `view`; `watch_name` is the name of its watch, and `bodies`
+    /// are those of its cached stores. What it wrote comes back only when it returned ok.
     ///
     /// # Errors
     /// [`CallError`]; the outputs of the call are gone.
@@ -190,9 +193,11 @@ impl Instance {
         callback: &Callback,
         watch_name: &str,
         view: Arc<View>,
+        bodies: &Bodies,
     ) -> Result<Completed, CallError> {
         self.store.data_mut().call = Some(Call {
             view,
+            bodies: bodies.clone(),
             outputs: Pending::default(),
         });
         let began = Instant::now();
@@ -261,12 +266,8 @@ impl Instance {
             }
             Callback::Resource { watch: _, event } => {
                 let event = match event {
-                    ResourceEvent::Applied(object) => {
-                        types::ResourceEvent::Applied(object.body().as_str().to_owned())
-                    }
-                    ResourceEvent::Deleted(object) => {
-                        types::ResourceEvent::Deleted(object.body().as_str().to_owned())
-                    }
+                    ResourceEvent::Applied(object) => types::ResourceEvent::Applied(json(object)),
+                    ResourceEvent::Deleted(object) => types::ResourceEvent::Deleted(json(object)),
                     ResourceEvent::Absent => types::ResourceEvent::Absent,
                 };
                 let call = exports.call_on_resource_change(store, watch_name, &event);
@@ -296,6 +297,11 @@ impl Instance {
             }),
         }
     }
+}
+
+/// The JSON of the object of a watch of one; such a watch keeps its body.
+fn json(object: &Object) -> String {
+    object.body().map_or("", Body::as_str).to_owned()
 }
 
 type Returned<T> = Result<wasmtime::Result<T>, tokio::time::error::Elapsed>;

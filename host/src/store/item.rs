@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use haptic_core::{Identity, Object};
+use haptic_core::{Body, Identity, Object};
 use serde::de::DeserializeOwned;
 
 /// One stored object: its filtered JSON, and who it is. Shared with the store, so
@@ -51,7 +51,8 @@ impl Item {
     /// The object as compact JSON, without the fields that the watch ignores.
     #[must_use]
     pub fn json(&self) -> &str {
-        self.0.body().as_str()
+        // A watcher's store is in memory, and so has the body of each object.
+        self.0.body().map_or("", Body::as_str)
     }
 
     /// The object as a type of the caller's: one of `k8s-openapi`'s, a struct with

@@ -19,6 +19,7 @@ use tracing::{debug, error};
 use super::callback::{self, CallbackError, Callbacks};
 use crate::{
     access::Access,
+    cached::{Bodies, DEFAULT_BYTES},
     chain::{chain, printable},
     driver::Clock,
     store::{Freshness, Published, World},
@@ -164,7 +165,8 @@ impl Session {
         let own = access.own_namespace.as_deref().unwrap_or_default();
         let plugin = engine.add_plugin("native", plans, own);
         let (events, queue) = mpsc::channel(QUEUE);
-        let streams = Watches::start(&engine, access, clock, &events);
+        let bodies = Bodies::of(access, clock, DEFAULT_BYTES);
+        let streams = Watches::start(&engine, access, clock, &bodies, &events);
         let mut signals = Vec::with_capacity(plans.len());
         for watch in 0..plans.len() {
             let status = status(&engine, plugin, watch, clock);

@@ -4,17 +4,20 @@
 
 mod faults;
 
+use std::time::Duration;
+
 use haptic_guest::{
     ChangeKind, ChangeStats, Config, Error, Plugin, ResourceEvent, Store, Watch, all_synced, log,
     output,
 };
 use serde::Deserialize;
 
-/// Every way to misbehave, and the two modes that do not: a test holds this list against the
+/// Every way to misbehave, and the three modes that do not: a test holds this list against the
 /// tests, so that each guest has one.
 pub const MODES: &[&str] = &[
     "report",
     "read-all",
+    "read-cached",
     "panic",
     "err",
     "err-twice",
@@ -74,6 +77,12 @@ impl Plugin for Guest {
                     all_synced()
                 )))
             }
+            "read-cached" => Ok(vec![
+                Watch::new("secrets", "v1", "secrets")
+                    .index("by-app", ["metadata.labels.app"])
+                    .keep_fields(["data"])
+                    .cached_for(Duration::from_secs(60)),
+            ]),
             known if MODES.contains(&known) => Ok(watches()),
             unknown => Err(Error::new(format!("there is no mode {unknown:?}"))),
         }
@@ -99,16 +108,18 @@ impl Plugin for Guest {
             all_synced()
         );
         output::write(&format!("synced/{name}"), &format!("{initial_count}\n"))?;
-        if self.mode == "read-all" {
-            self.read_all("sync", name)?;
+        match self.mode.as_str() {
+            "read-all" => self.read_all("sync", name),
+            "read-cached" => read_cached(store),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn on_change(&mut self, store: &Store<'_>, stats: ChangeStats) -> Result<(), Error> {
         self.changes_seen += 1;
         match self.mode.as_str() {
             "read-all" => self.read_all("change", store.name())?,
+            "read-cached" => read_cached(store)?,
             "err-twice" if self.changes_seen <= 2 => {
                 output::write("half-written", "")?;
                 return Err(Error::new(format!(
@@ -163,6 +174,21 @@ fn report(store: &Store<'_>, stats: ChangeStats) -> Result<String, Error> {
         text += &format!("{kind}{}/{}\n", change.namespace, change.name);
     }
     Ok(text)
+}
+
+/// Every read of a store that may have to fetch, errors included, written down.
+fn read_cached(store: &Store<'_>) -> Result<(), Error> {
+    let text = format!(
+        "list: {:?}\nget: {:?}\nby-app: {:?}\nget_object: {:?}\npage: {:?}\ncolumns: {:?}\n",
+        store.list_json(),
+        store.get_json(&["shop", "a"]),
+        store.get_by_json("by-app", &["web"]),
+        store.get_object_json("shop", "a"),
+        store.page_json(None, 1),
+        store.columns(&["metadata.name", "data.key"], &[]),
+    );
+    output::write("cached-reads", &text)?;
+    Ok(())
 }
 
 impl Guest {

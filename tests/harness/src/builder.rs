@@ -95,7 +95,7 @@ impl Harness {
     /// lines. A panic counts as a trap.
     pub fn native<P: Plugin>() -> Builder {
         Builder::new(Box::new(|limits, settings, logs| {
-            Ok(Box::new(Native::<P>::new(limits, settings, logs)))
+            Ok(Box::new(Native::<P>::new(limits, settings, logs)?))
         }))
     }
 }

@@ -13,7 +13,7 @@ use haptic_core::{
     spec::WatchPlan,
     watch::WatchOutput,
 };
-use haptic_host::plugin::LogLine;
+use haptic_host::{cached::Bodies, plugin::LogLine};
 
 use crate::{
     objects::{Kinds, Objects},
@@ -33,6 +33,7 @@ pub struct Harness {
     plugin: PluginId,
     runner: Box<dyn Runner>,
     server: Server,
+    bodies: Bodies,
     watches: Vec<Arc<WatchPlan>>,
     now: Time,
     logs: Arc<Mutex<Vec<LogLine>>>,
@@ -56,6 +57,7 @@ impl Harness {
             engine,
             plugin,
             runner,
+            bodies: server.cluster.bodies(),
             server,
             watches: plans.to_vec(),
             now: Time::ZERO,
@@ -301,6 +303,53 @@ impl Harness {
         std::mem::take(&mut self.callbacks)
     }
 
+    /// From now on, objects of the resource that this watch is about cannot be fetched: reads
+    /// of a cached store that need one fail with `unavailable` and a text that ends with
+    /// `why`. What was fetched before is served until the watch's TTL is over.
+    ///
+    /// # Panics
+    /// When the plugin has no such watch.
+    #[track_caller]
+    pub fn unavailable(&mut self, watch: &str, why: &str) -> &mut Self {
+        let resource = self.resource(watch);
+        let why = why.to_owned();
+        self.server.cluster.lock().refused.insert(resource, why);
+        self
+    }
+
+    /// Takes back what [`unavailable`](Harness::unavailable) did.
+    ///
+    /// # Panics
+    /// When the plugin has no such watch.
+    #[track_caller]
+    pub fn available(&mut self, watch: &str) -> &mut Self {
+        let resource = self.resource(watch);
+        self.server.cluster.lock().refused.remove(&resource);
+        self
+    }
+
+    /// How often an object was fetched for a cached store of this watch's resource.
+    ///
+    /// # Panics
+    /// When the plugin has no such watch.
+    #[track_caller]
+    #[must_use]
+    pub fn fetches(&self, watch: &str) -> u64 {
+        let resource = self.resource(watch);
+        let state = self.server.cluster.lock();
+        state.fetches.get(&resource).copied().unwrap_or(0)
+    }
+
+    /// API version and plural.
+    #[track_caller]
+    fn resource(&self, watch: &str) -> (String, String) {
+        let Some(plan) = self.watches.iter().find(|plan| plan.name == watch) else {
+            let names: Vec<_> = self.watches.iter().map(|plan| &plan.name).collect();
+            panic!("there is no watch `{watch}`, there are {names:?}");
+        };
+        (plan.resource.api_version(), plan.resource.resource.clone())
+    }
+
     /// The plugin's watches, as the host understood them.
     #[must_use]
     pub fn watches(&self) -> &[Arc<WatchPlan>] {
@@ -324,6 +373,10 @@ impl Harness {
         } in news
         {
             let page = matches!(output, WatchOutput::PageEnd);
+            let watched = self.engine.stores().find(|(id, _, _)| *id == store);
+            if let Some((_, plan, _)) = watched {
+                self.bodies.seen(plan, &output);
+            }
             self.engine.watch(self.now, store, source, output);
             if page {
                 self.run_due();
@@ -351,7 +404,9 @@ impl Harness {
             .watch_name(self.plugin, callback.watch())
             .to_owned();
         let kind = CallbackKind::of(&callback);
-        let (outcome, wrote, error) = match self.runner.call(&callback, &watch, view) {
+        self.server.cluster.lock().now = self.now;
+        let called = self.runner.call(&callback, &watch, view, &self.bodies);
+        let (outcome, wrote, error) = match called {
             Ok(outputs) => {
                 let named = outputs
                     .into_iter()

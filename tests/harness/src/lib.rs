@@ -56,12 +56,16 @@
 //! What the host does is done by the host's code: index keys, `keep_fields`, debouncing,
 //! change sets, snapshots, and after a failure its backoff, redelivery and new instances.
 //!
+//! A cached store fetches from the same objects, through the host's own cache:
+//! [`Harness::fetches`] counts how often, and [`Harness::unavailable`] makes it fail.
+//!
 //! Nothing depends on the wall clock but a component's time limit: the same steps give the
 //! same callbacks, logs and outputs.
 //!
 //! Tests need no async runtime; they may have one, such as `#[tokio::test]`.
 
 mod builder;
+mod cluster;
 mod harness;
 mod native;
 mod objects;

@@ -5,10 +5,12 @@ use std::{
     panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind},
     rc::Rc,
     sync::{Arc, Once},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use haptic_core::{
+    Body, Object,
     changes::ChangeKind,
     engine::{Callback, ResourceEvent},
     spec::{ScopeSpec, Storage, WatchSpec},
@@ -21,12 +23,18 @@ use haptic_guest::{
     output::OutputError,
     store::Page,
 };
-use haptic_host::plugin::{
-    CallError, Limits, LogLevel, LogLine, LogSink, OutputLimit, OutputName, Outputs, Pending,
-    WriteError,
+use haptic_host::{
+    cached::{Bodies, Reader},
+    plugin::{
+        CallError, Limits, LogLevel, LogLine, LogSink, OutputLimit, OutputName, Outputs, Pending,
+        WriteError,
+    },
 };
 
-use crate::runner::Runner;
+use crate::{
+    builder::LoadError,
+    runner::{Runner, Threads},
+};
 
 /// A plugin type and its instance.
 pub(crate) struct Native<P> {
@@ -35,17 +43,18 @@ pub(crate) struct Native<P> {
 }
 
 impl<P: Plugin> Native<P> {
-    pub(crate) fn new(limits: Limits, settings: String, logs: LogSink) -> Self {
+    pub(crate) fn new(limits: Limits, settings: String, logs: LogSink) -> Result<Self, LoadError> {
         let host = Host {
             limits,
             settings,
             logs,
+            threads: Threads::start()?,
             call: RefCell::new(None),
         };
-        Self {
+        Ok(Self {
             instance: None,
             host: Rc::new(host),
-        }
+        })
     }
 
     /// Runs `body` as the host runs an export: with imports that answer, and with a panic
@@ -93,6 +102,7 @@ impl<P: Plugin> Runner for Native<P> {
         callback: &Callback,
         watch: &str,
         view: Arc<View>,
+        bodies: &Bodies,
     ) -> Result<Outputs, CallError> {
         if self.instance.is_none() {
             self.describe()?;
@@ -100,6 +110,7 @@ impl<P: Plugin> Runner for Native<P> {
         let mut instance = self.instance.take().unwrap_or_default();
         *self.host.call.borrow_mut() = Some(Call {
             view,
+            bodies: bodies.clone(),
             outputs: Pending::default(),
         });
         let result = self.run(callback.export(), || {
@@ -150,16 +161,21 @@ fn deliver<P: Plugin>(
         Callback::Resource { event, .. } => {
             let event = match event {
                 ResourceEvent::Applied(object) => {
-                    haptic_guest::ResourceEvent::Applied(object.body().as_str().to_owned())
+                    haptic_guest::ResourceEvent::Applied(json(object))
                 }
                 ResourceEvent::Deleted(object) => {
-                    haptic_guest::ResourceEvent::Deleted(object.body().as_str().to_owned())
+                    haptic_guest::ResourceEvent::Deleted(json(object))
                 }
                 ResourceEvent::Absent => haptic_guest::ResourceEvent::Absent,
             };
             instance.on_resource_change(watch, event)
         }
     }
+}
+
+/// The JSON of the object of a watch of one; such a watch keeps its body.
+fn json(object: &Object) -> String {
+    object.body().map_or("", Body::as_str).to_owned()
 }
 
 fn count(n: usize) -> u32 {
@@ -206,6 +222,7 @@ fn watch_spec(watch: Watch) -> WatchSpec {
 
 struct Call {
     view: Arc<View>,
+    bodies: Bodies,
     outputs: Pending,
 }
 
@@ -214,28 +231,46 @@ struct Host {
     limits: Limits,
     settings: String,
     logs: LogSink,
+    /// What waits for bodies of cached stores.
+    threads: Threads,
     /// Present while a callback runs.
     call: RefCell<Option<Call>>,
 }
 
 impl Host {
-    fn store<T>(
-        &self,
-        name: &str,
-        read: impl FnOnce(&StoreView, u64) -> Result<T, ReadError>,
-    ) -> Result<T, StoreError> {
+    fn store<T>(&self, name: &str, read: impl FnOnce(&StoreView) -> T) -> Result<T, StoreError> {
+        Ok(read(self.reader(name)?.store()))
+    }
+
+    fn reader(&self, name: &str) -> Result<Reader, StoreError> {
         let call = self.call.borrow();
-        let Some(Call { view, .. }) = call.as_ref() else {
+        let Some(Call { view, bodies, .. }) = call.as_ref() else {
             return Err(StoreError::Other(
                 "stores can be read only while on-sync-complete, on-change or on-resource-change runs"
                     .to_owned(),
             ));
         };
         let store = view.open(name).map_err(store_error)?;
-        match view.store(store) {
-            Some(store) => read(store, self.limits.answer_bytes).map_err(store_error),
-            None => Err(StoreError::NoSuchStore(name.to_owned())),
+        let Some(store) = view.store(store) else {
+            return Err(StoreError::NoSuchStore(name.to_owned()));
+        };
+        let until = tokio::time::Instant::now() + self.limits.callback_time;
+        Ok(bodies.reader(store.clone(), self.limits.answer_bytes, until))
+    }
+
+    /// The answer of a reader, which for a store in memory is there at once.
+    fn answer<T: Send>(
+        &self,
+        reader: &Reader,
+        read: impl Future<Output = Result<T, ReadError>> + Send,
+    ) -> Result<T, StoreError> {
+        let mut read = std::pin::pin!(read);
+        if reader.store().cached_plan().is_none()
+            && let Poll::Ready(answer) = read.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        {
+            return answer.map_err(store_error);
         }
+        self.threads.block_on(read).map_err(store_error)
     }
 
     fn put(&self, name: &str, content: Vec<u8>) -> Result<(), OutputError> {
@@ -269,6 +304,7 @@ fn store_error(error: ReadError) -> StoreError {
         ReadError::InvalidPath(text) => StoreError::InvalidPath(text),
         ReadError::InvalidCursor(text) => StoreError::InvalidCursor(text),
         ReadError::TooLarge(bytes) => StoreError::TooLarge(bytes),
+        ReadError::Unavailable(text) => StoreError::Unavailable(text),
         ReadError::Other(text) => StoreError::Other(text),
     }
 }
@@ -284,7 +320,7 @@ impl Backend for Host {
                 "{store}: no callback is running"
             )));
         }
-        self.store(store, |_, _| Ok(()))
+        self.store(store, |_| ())
     }
 
     fn all_synced(&self) -> bool {
@@ -295,23 +331,21 @@ impl Backend for Host {
     }
 
     fn len(&self, store: &str) -> u32 {
-        self.store(store, |store, _| Ok(count(store.len())))
-            .unwrap_or(0)
+        self.store(store, |store| count(store.len())).unwrap_or(0)
     }
 
     fn revision(&self, store: &str) -> u64 {
-        self.store(store, |store, _| Ok(store.revision()))
-            .unwrap_or(0)
+        self.store(store, StoreView::revision).unwrap_or(0)
     }
 
     fn get(&self, store: &str, keys: &[&str]) -> Result<Vec<String>, StoreError> {
-        self.store(store, |store, limit| store.get(keys, limit))
-            .map(texts)
+        let reader = self.reader(store)?;
+        self.answer(&reader, reader.get(keys)).map(texts)
     }
 
     fn get_by(&self, store: &str, index: &str, keys: &[&str]) -> Result<Vec<String>, StoreError> {
-        self.store(store, |store, limit| store.get_by(index, keys, limit))
-            .map(texts)
+        let reader = self.reader(store)?;
+        self.answer(&reader, reader.get_by(index, keys)).map(texts)
     }
 
     fn get_object(
@@ -320,12 +354,14 @@ impl Backend for Host {
         namespace: &str,
         name: &str,
     ) -> Result<Option<String>, StoreError> {
-        let found = self.store(store, |store, _| Ok(store.get_object(namespace, name)))?;
+        let reader = self.reader(store)?;
+        let found = self.answer(&reader, reader.get_object(namespace, name))?;
         Ok(found.map(|body| body.to_string()))
     }
 
     fn list(&self, store: &str) -> Result<Vec<String>, StoreError> {
-        self.store(store, StoreView::list).map(texts)
+        let reader = self.reader(store)?;
+        self.answer(&reader, reader.list()).map(texts)
     }
 
     fn page(
@@ -334,7 +370,8 @@ impl Backend for Host {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<String>, StoreError> {
-        let (items, next) = self.store(store, |store, bytes| store.page(cursor, limit, bytes))?;
+        let reader = self.reader(store)?;
+        let (items, next) = self.answer(&reader, reader.page(cursor, limit))?;
         Ok(Page {
             items: texts(items),
             next,
@@ -342,11 +379,12 @@ impl Backend for Host {
     }
 
     fn select(&self, store: &str, fields: &[&str], keys: &[&str]) -> Result<String, StoreError> {
-        self.store(store, |store, limit| store.select(fields, keys, limit))
+        let reader = self.reader(store)?;
+        self.answer(&reader, reader.select(fields, keys))
     }
 
     fn changes(&self, store: &str) -> Result<Vec<Change>, StoreError> {
-        let changes = self.store(store, |store, _| Ok(store.changes()))?;
+        let changes = self.store(store, StoreView::changes)?;
         Ok(changes
             .iter()
             .map(|change| Change {

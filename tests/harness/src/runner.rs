@@ -8,8 +8,9 @@ use std::{
 };
 
 use haptic_core::{engine::Callback, spec::WatchSpec, view::View};
-use haptic_host::plugin::{
-    CallError, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions,
+use haptic_host::{
+    cached::Bodies,
+    plugin::{CallError, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions},
 };
 
 use crate::builder::{LoadError, chain};
@@ -25,6 +26,7 @@ pub(crate) trait Runner {
         callback: &Callback,
         watch: &str,
         view: Arc<View>,
+        bodies: &Bodies,
     ) -> Result<Outputs, CallError>;
 }
 
@@ -83,6 +85,7 @@ impl Runner for Component {
         callback: &Callback,
         watch: &str,
         view: Arc<View>,
+        bodies: &Bodies,
     ) -> Result<Outputs, CallError> {
         if self.instance.is_none() {
             // Its watches are known; a new instance is told its settings all the same.
@@ -91,7 +94,8 @@ impl Runner for Component {
         let Some(instance) = &mut self.instance else {
             return Ok(Outputs::new());
         };
-        let result = self.threads.block_on(instance.call(callback, watch, view));
+        let call = instance.call(callback, watch, view, bodies);
+        let result = self.threads.block_on(call);
         if result.as_ref().is_err_and(|error| !error.instance_lives()) {
             self.instance = None;
         }
@@ -99,12 +103,12 @@ impl Runner for Component {
     }
 }
 
-/// The executor that a component's calls run on. Works in a plain test and inside the
+/// The executor that a component's calls run on, and reads of cached stores. Works in a plain test and inside the
 /// test's own runtime alike.
-struct Threads(Option<tokio::runtime::Runtime>);
+pub(crate) struct Threads(Option<tokio::runtime::Runtime>);
 
 impl Threads {
-    fn start() -> Result<Self, LoadError> {
+    pub(crate) fn start() -> Result<Self, LoadError> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -112,7 +116,7 @@ impl Threads {
             .map_err(|error| LoadError::Runtime(error.to_string()))
     }
 
-    fn block_on<F: Future<Output: Send> + Send>(&self, future: F) -> F::Output {
+    pub(crate) fn block_on<F: Future<Output: Send> + Send>(&self, future: F) -> F::Output {
         let Some(runtime) = &self.0 else {
             unreachable!("the executor is taken only when it is dropped")
         };

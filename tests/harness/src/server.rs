@@ -1,7 +1,7 @@
 //! The objects that exist, and what each watch would hear of them from an API server:
 //! scope, selectors, uid and resourceVersion as a server has them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use haptic_core::{
     Identity,
@@ -13,7 +13,10 @@ use haptic_core::{
 };
 use serde_json::Value;
 
-use crate::objects::{Key, Kinds, ObjectError, Objects, text};
+use crate::{
+    cluster::Cluster,
+    objects::{Key, Kinds, ObjectError, Objects, text},
+};
 
 /// Objects in a page of a LIST, as the host asks for them.
 const PAGE: usize = 500;
@@ -22,7 +25,7 @@ const PAGE: usize = 500;
 pub(crate) struct Server {
     pub(crate) kinds: Kinds,
     pub(crate) ignore_unwatched: bool,
-    objects: BTreeMap<Key, Value>,
+    pub(crate) cluster: Cluster,
     version: u64,
     uids: u64,
     feeds: Vec<Feed>,
@@ -72,7 +75,7 @@ impl Server {
         Self {
             kinds,
             ignore_unwatched,
-            objects: BTreeMap::new(),
+            cluster: Cluster::default(),
             version: 0,
             uids: 0,
             feeds,
@@ -120,11 +123,12 @@ impl Server {
         let mut news = Vec::new();
         for (key, value) in taken {
             let value = self.completed(&key, value);
-            if self
-                .objects
-                .get(&key)
-                .is_some_and(|known| same_but_version(known, &value))
-            {
+            let is_known = {
+                let state = self.cluster.lock();
+                let known = state.objects.get(&key);
+                known.is_some_and(|known| same_but_version(known, &value))
+            };
+            if is_known {
                 continue;
             }
             for feed in self.feeds.iter_mut().filter(|feed| feed.synced) {
@@ -137,17 +141,18 @@ impl Server {
                     });
                 }
             }
-            self.objects.insert(key, value);
+            self.cluster.lock().objects.insert(key, value);
         }
         Ok(news)
     }
 
     /// Deletes an object. What synced watches hear of it.
     pub(crate) fn delete(&mut self, key: &Key) -> Result<Vec<News>, ObjectError> {
-        if self.objects.remove(key).is_none() {
+        let mut state = self.cluster.lock();
+        if state.objects.remove(key).is_none() {
             let alike =
                 |other: &&Key| other.plural == key.plural && other.api_version == key.api_version;
-            let existing: Vec<_> = self
+            let existing: Vec<_> = state
                 .objects
                 .keys()
                 .filter(alike)
@@ -162,6 +167,7 @@ impl Server {
                 existing,
             });
         }
+        drop(state);
         self.version += 1;
         let Ok(identity) = Identity::new(&key.namespace, &key.name) else {
             return Ok(Vec::new());
@@ -199,7 +205,7 @@ impl Server {
             };
             hear(WatchOutput::ListBegin);
             let mut listed = 0;
-            for (key, value) in &self.objects {
+            for (key, value) in &self.cluster.lock().objects {
                 if let Some(WatchOutput::Applied(object)) = feed.news(key, value)? {
                     if listed > 0 && listed % PAGE == 0 {
                         hear(WatchOutput::PageEnd);
@@ -235,8 +241,13 @@ impl Server {
             metadata.insert("namespace".to_owned(), key.namespace.as_str().into());
         }
         if !metadata.contains_key("uid") {
-            let uid = match self.objects.get(key) {
-                Some(known) => text(known, &["metadata", "uid"]).to_owned(),
+            let known = {
+                let state = self.cluster.lock();
+                let known = state.objects.get(key);
+                known.map(|known| text(known, &["metadata", "uid"]).to_owned())
+            };
+            let uid = match known {
+                Some(uid) => uid,
                 None => {
                     self.uids += 1;
                     format!("00000000-0000-4000-8000-{:012}", self.uids)

@@ -77,6 +77,7 @@ fn every_guest_has_a_test_style_19() {
         include_str!("limits.rs"),
         include_str!("parity.rs"),
         include_str!("sandbox.rs"),
+        include_str!("../cached/main.rs"),
     ]
     .concat();
     for mode in test_guests::MODES {

@@ -38,7 +38,12 @@ fn decode(spec: ProjectionSpec, json: &str) -> Decoded {
 }
 
 fn body(spec: ProjectionSpec, json: &str) -> String {
-    decode(spec, json).object.body().as_str().to_owned()
+    decode(spec, json)
+        .object
+        .body()
+        .unwrap()
+        .as_str()
+        .to_owned()
 }
 
 #[test]
@@ -50,7 +55,7 @@ fn an_object_carries_its_identity_versions_and_compact_body() {
     assert_eq!(object.identity(), &Identity::new("shop", "web").unwrap());
     assert_eq!((object.uid(), object.resource_version()), ("u-1", "42"));
     assert_eq!(
-        object.body().as_str(),
+        object.body().unwrap().as_str(),
         r#"{"apiVersion":"v1","kind":"Pod","spec":{"a":[1,2]},"metadata":{"name":"web","namespace":"shop","uid":"u-1","resourceVersion":"42"}}"#
     );
 }
@@ -78,7 +83,7 @@ fn an_object_keeps_the_version_and_kind_that_it_names() {
     let json = r#"{"metadata":{"name":"a","resourceVersion":"1"},"kind":"PodThing"}"#;
     let first = decode(pod(), json).object;
     assert_eq!(
-        first.body().as_str(),
+        first.body().unwrap().as_str(),
         r#"{"apiVersion":"v1","kind":"PodThing","metadata":{"name":"a","resourceVersion":"1"}}"#
     );
     let second = decode(pod(), &json.replace("\"1\"", "\"2\"")).object;
@@ -283,7 +288,7 @@ fn keys_are_taken_before_fields_are_dropped() {
     let decoded = decode(spec, r#"{"metadata":{"name":"a"},"spec":{"x":"1","y":2}}"#);
     assert_eq!(decoded.object.keys(0), [key::encode(["1"])]);
     assert!(decoded.matches && !decoded.missing_keys);
-    assert!(!decoded.object.body().as_str().contains("spec"));
+    assert!(!decoded.object.body().unwrap().as_str().contains("spec"));
 }
 
 #[test]
@@ -423,7 +428,7 @@ fn a_decoder_goes_on_after_an_error() {
     );
     let next = decoder.decode(br#"{"metadata":{"name":"b"}}"#).unwrap();
     assert_eq!(
-        next.object.body().as_str(),
+        next.object.body().unwrap().as_str(),
         r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"b"}}"#
     );
 }
@@ -605,4 +610,59 @@ proptest! {
         let _ = identity_of(&bytes);
         let _ = identity_of(&prefixed);
     }
+}
+
+/// Two states of a Secret, decoded as `content` says; whether they are the same.
+fn same(content: Keep, one: (&str, &str), other: (&str, &str)) -> bool {
+    let decode = |(version, data): (&str, &str)| {
+        let spec = ProjectionSpec {
+            ignore: paths(&["metadata.managedFields"]),
+            content,
+            ..pod()
+        };
+        let json = format!(
+            r#"{{"metadata":{{"name":"a","uid":"u","resourceVersion":"{version}","managedFields":[{version}]}},"data":"{data}"}}"#
+        );
+        decode(spec, &json).object
+    };
+    let (one, other) = (decode(one), decode(other));
+    assert_eq!(one.body().is_some(), content == Keep::Body);
+    one.same_content(&other)
+}
+
+#[test]
+fn s6_a_digest_tells_a_change_from_a_new_version_as_a_body_does_i8() {
+    for content in [Keep::Body, Keep::Digest] {
+        assert!(same(content, ("1", "x"), ("1", "x")));
+        assert!(same(content, ("1", "x"), ("20", "x")));
+        assert!(!same(content, ("1", "x"), ("1", "y")));
+        assert!(!same(content, ("1", "x"), ("2", "y")));
+    }
+}
+
+#[test]
+fn s6_without_a_digest_every_new_version_is_a_change() {
+    assert!(same(Keep::Version, ("1", "x"), ("1", "x")));
+    assert!(!same(Keep::Version, ("1", "x"), ("2", "x")));
+    // A server without versions: nothing says that it is the same.
+    assert!(!same(Keep::Version, ("", "x"), ("", "x")));
+}
+
+#[test]
+fn s6_an_object_without_a_body_is_no_larger_for_it() {
+    let keys = Vec::new();
+    let parts = |body| ObjectParts {
+        identity: Identity::new("shop", "a").unwrap(),
+        uid: "u",
+        resource_version: "1",
+        body,
+        resource_version_span: None,
+        keys: keys.clone(),
+    };
+    let object = Object::keeping(Keep::Digest, parts("{}")).unwrap();
+    assert_eq!(
+        format!("{object:?}"),
+        "Object { identity: Identity(shop/a), uid: \"u\", resource_version: \"1\", body: None, .. }"
+    );
+    assert!(size_of::<Object>() <= 96, "{}", size_of::<Object>());
 }

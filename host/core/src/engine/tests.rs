@@ -10,6 +10,7 @@ use crate::{
     changes::ChangeKind,
     decode::{Decoder, Projection, ProjectionSpec},
     spec::WatchSpec,
+    view::{ReadError, Which},
     watch::WatchOutput,
 };
 
@@ -692,6 +693,7 @@ impl Believer {
 fn content(object: &Object) -> String {
     let text = object
         .body()
+        .unwrap()
         .as_str()
         .rsplit_once("\"data\":")
         .map(|(_, text)| text);
@@ -777,4 +779,57 @@ proptest! {
         prop_assert_eq!(&believer.known, &store);
         prop_assert_eq!(bench.engine.next_due(), None);
     }
+}
+
+#[test]
+fn s6_the_view_of_a_cached_store_says_so_and_gives_no_bodies() {
+    let cached = |ttl| WatchSpec {
+        storage: crate::spec::Storage::Cached,
+        cache_ttl: Some(Duration::from_secs(ttl)),
+        ..spec("a")
+    };
+    let mut engine = Engine::new();
+    // One watch serves both plugins (W10), each with its own patience.
+    engine.add_plugin("one", &plans(&[cached(1)]), "default");
+    engine.add_plugin("two", &plans(&[cached(2)]), "default");
+    assert_eq!(engine.stores().count(), 1);
+    let store = StoreId(0);
+    let (_, plan, _) = engine.stores().next().unwrap();
+    let mut decoder = Decoder::new(Arc::new(Projection::new(plan.projection())));
+    let mut listed = |version: u32| {
+        let json = format!(
+            r#"{{"metadata":{{"name":"a","namespace":"ns","uid":"u","resourceVersion":"{version}"}}}}"#
+        );
+        decoder.decode(json.as_bytes()).unwrap().object
+    };
+    engine.watch(at(0), store, 0, WatchOutput::ListBegin);
+    engine.watch(at(0), store, 0, WatchOutput::Listed(listed(1)));
+    let resource_version = "1".to_owned();
+    engine.watch(at(0), store, 0, WatchOutput::ListEnd { resource_version });
+    let calls = engine.poll(at(0));
+    assert_eq!(calls.len(), 2);
+    for (call, ttl) in calls.iter().zip([1, 2]) {
+        let view = call.view.store(0).unwrap();
+        let plan = view.cached_plan().unwrap();
+        assert_eq!(plan.cache_ttl, Duration::from_secs(ttl));
+        assert_eq!(view.find(Which::All).unwrap().len(), 1);
+        assert_eq!(view.object("ns", "a").unwrap().resource_version(), "1");
+        let unavailable = ReadError::Unavailable(
+            "a ns/a: the store is cached, and its bodies have to be fetched".to_owned(),
+        );
+        assert_eq!(view.list(1 << 20), Err(unavailable.clone()));
+        assert_eq!(view.get_object("ns", "a"), Err(unavailable.clone()));
+        assert_eq!(view.get_object("ns", "b"), Ok(None));
+        assert_eq!(view.select(&["data"], &[], 1 << 20), Err(unavailable));
+    }
+    for call in calls {
+        engine.finished(at(0), call.plugin, Outcome::Ok);
+    }
+    // What is sent as metadata may have changed in the rest.
+    engine.watch(at(1_000), store, 0, WatchOutput::Applied(listed(2)));
+    let calls = engine.poll(at(1_000));
+    assert_eq!(calls.len(), 2);
+    let changes = calls[0].view.store(0).unwrap().changes();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].kind, ChangeKind::Modified);
 }

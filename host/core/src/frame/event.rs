@@ -35,6 +35,8 @@ pub struct Status {
     pub reason: String,
     /// A sentence for people; may be empty.
     pub message: String,
+    /// The object that it is about; empty when it is about none, or about several.
+    pub name: String,
     /// After how many seconds to try again.
     pub retry_after: Option<u64>,
     /// Single faults, such as `ResourceVersionTooLarge`.
@@ -93,6 +95,7 @@ pub fn parse_status(json: &[u8]) -> Option<Status> {
         code: raw.code,
         reason: raw.reason.unwrap_or_default(),
         message: raw.message.unwrap_or_default(),
+        name: details.name.unwrap_or_default(),
         retry_after: details.retry_after_seconds,
         causes: details.causes.unwrap_or_default(),
     })
@@ -168,6 +171,7 @@ struct RawStatus {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawDetails {
+    name: Option<String>,
     retry_after_seconds: Option<u64>,
     causes: Option<Vec<StatusCause>>,
 }

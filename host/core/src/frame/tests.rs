@@ -290,6 +290,7 @@ fn an_error_event_carries_its_status_also_when_pretty_printed() {
         message: "Too large resource version: 9, current: 8".into(),
         retry_after: Some(1),
         causes: vec![cause],
+        ..Status::default()
     };
     assert_eq!(
         parse_watch_event(text.as_bytes()),

@@ -125,7 +125,7 @@ fn names<'a>(objects: impl Iterator<Item = &'a Arc<Object>>) -> Vec<String> {
 
 fn bodies<'a>(objects: impl Iterator<Item = &'a Arc<Object>>) -> Vec<String> {
     objects
-        .map(|object| object.body().as_str().to_owned())
+        .map(|object| object.body().unwrap().as_str().to_owned())
         .collect()
 }
 
@@ -545,7 +545,7 @@ fn check_reads(snapshot: &crate::snapshot::Snapshot, model: &Objects) {
     let read = |objects: crate::snapshot::Objects<'_>| -> Vec<String> {
         assert_eq!(objects.len(), objects.clone().count());
         objects
-            .map(|o| format!("{} {}", o.identity(), o.body().as_str()))
+            .map(|o| format!("{} {}", o.identity(), o.body().unwrap().as_str()))
             .collect()
     };
     assert_eq!(snapshot.len(), model.len());

@@ -42,3 +42,4 @@ pub use io::{
 };
 pub use machine::Machine;
 pub(crate) use problem::excerpt;
+pub use request::object_path;

@@ -253,7 +253,7 @@ impl Machine {
     /// What is asked for, and where: `ingresses.networking.k8s.io in namespace shop`.
     fn scope(&self, verb: &str) -> String {
         if verb == "get" {
-            return super::request::group_version_path(&self.config);
+            return super::request::group_version_path(&self.config.resource);
         }
         let resource = &self.config.resource;
         let mut scope = resource.resource.clone();

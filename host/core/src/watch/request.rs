@@ -1,8 +1,10 @@
-//! Owns the URLs: paths, queries and `Accept` headers of the four requests.
+//! Owns the URLs: paths, queries and `Accept` headers of the four requests of a watch,
+//! and the path of one object.
 
 use std::time::Duration;
 
-use super::{Request, RequestKind, WatchConfig};
+use super::{Request, RequestKind, ResourceRef, WatchConfig};
+use crate::Identity;
 
 const JSON: &str = "application/json";
 // An API server that cannot convert ignores the parameters of the first and takes
@@ -25,7 +27,7 @@ pub(super) enum Page<'a> {
 
 pub(super) fn discover(config: &WatchConfig) -> Request {
     Request {
-        path_and_query: group_version_path(config),
+        path_and_query: group_version_path(&config.resource),
         kind: RequestKind::Discover,
         accept: JSON,
     }
@@ -90,9 +92,40 @@ pub(super) fn watch(
     url.stream(config, RequestKind::Watch)
 }
 
+/// Path and query of a GET of one object, percent-encoded. `not_older_than` is a
+/// resourceVersion: a server that has not come so far waits a while, and then refuses with
+/// 504. Empty: the newest state. `None` when the identity cannot stand in a path.
+#[must_use]
+pub fn object_path(
+    resource: &ResourceRef,
+    identity: &Identity,
+    not_older_than: &str,
+) -> Option<String> {
+    let stands = |part: &str| !matches!(part, "." | "..");
+    if !stands(identity.namespace()) || !stands(identity.name()) {
+        return None;
+    }
+    let mut text = group_version_path(resource);
+    if !identity.namespace().is_empty() {
+        text.push_str("/namespaces/");
+        encode(&mut text, identity.namespace());
+    }
+    text.push('/');
+    encode(&mut text, &resource.resource);
+    text.push('/');
+    encode(&mut text, identity.name());
+    let mut url = Url {
+        text,
+        separator: '?',
+    };
+    if !not_older_than.is_empty() {
+        url.parameter("resourceVersion", not_older_than);
+    }
+    Some(url.text)
+}
+
 /// `/api/v1` or `/apis/networking.k8s.io/v1`.
-pub(super) fn group_version_path(config: &WatchConfig) -> String {
-    let resource = &config.resource;
+pub(super) fn group_version_path(resource: &ResourceRef) -> String {
     let mut path = String::from("/api");
     if !resource.group.is_empty() {
         path.push_str("s/");
@@ -110,7 +143,7 @@ struct Url {
 
 impl Url {
     fn collection(config: &WatchConfig, namespaced: bool) -> Self {
-        let mut text = group_version_path(config);
+        let mut text = group_version_path(&config.resource);
         if let (true, Some(namespace)) = (namespaced, &config.namespace) {
             text.push_str("/namespaces/");
             encode(&mut text, namespace);
@@ -188,5 +221,43 @@ fn encode(out: &mut String, text: &str) {
                 out.push(HEX[usize::from(byte & 15)]);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        reason = "a test that cannot go on says where by panicking"
+    )]
+
+    use super::*;
+
+    #[test]
+    fn s6_one_object_has_a_path_of_its_own() {
+        let check = |(group, resource): (&str, &str), (namespace, name), version, expected| {
+            let resource = ResourceRef {
+                group: group.to_owned(),
+                version: "v1".to_owned(),
+                resource: resource.to_owned(),
+            };
+            let identity = Identity::new(namespace, name).unwrap();
+            let path = object_path(&resource, &identity, version);
+            assert_eq!(path.as_deref(), expected);
+        };
+        check(
+            ("", "secrets"),
+            ("shop", "tls"),
+            "17",
+            Some("/api/v1/namespaces/shop/secrets/tls?resourceVersion=17"),
+        );
+        check(
+            ("rbac.authorization.k8s.io", "clusterroles"),
+            ("", "system:node/?"),
+            "",
+            Some("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode%2F%3F"),
+        );
+        check(("", "secrets"), ("shop", ".."), "", None);
+        check(("", "secrets"), (".", "tls"), "", None);
     }
 }

@@ -654,7 +654,7 @@ fn bodies_are_the_same_from_a_list_and_from_a_watch() {
                 ..
             } = action
             {
-                bodies.push(object.body().as_str().to_owned());
+                bodies.push(object.body().unwrap().as_str().to_owned());
             }
         }
     }

@@ -1,0 +1,213 @@
+//! The reads of a store whose bodies may have to be fetched: the same answers as those of
+//! [`StoreView`], later.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use haptic_core::{
+    Body, Object,
+    select::Selection,
+    spec::WatchPlan,
+    view::{Gathered, ReadError, StoreView, Which, select_error, select_paths},
+};
+use tokio::time::Instant;
+
+use super::{Bodies, CONCURRENT_GETS, flight::Origin};
+
+/// Reads one store, in memory or cached.
+///
+/// Of a cached store the answers are those of a store in memory, but that an object may
+/// be newer than the store's snapshot, and that one which is not there any more is left
+/// out. A body that cannot be fetched fails the whole read with
+/// [`ReadError::Unavailable`]: no answer is silently shorter. However many objects a read
+/// is about, no more bodies are held for it than its answer may be large, and sixteen.
+///
+/// The reads of a store in memory are ready at once.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    store: StoreView,
+    bodies: Bodies,
+    limit: u64,
+    until: Instant,
+}
+
+impl Bodies {
+    /// Reads `store`. An answer holds at most `limit` bytes, and what has not been fetched
+    /// at `until` is unavailable.
+    #[must_use]
+    pub fn reader(&self, store: StoreView, limit: u64, until: Instant) -> Reader {
+        Reader {
+            store,
+            bodies: self.clone(),
+            limit,
+            until,
+        }
+    }
+}
+
+impl Reader {
+    /// The store: what can be read without bodies.
+    #[must_use]
+    pub fn store(&self) -> &StoreView {
+        &self.store
+    }
+
+    /// Bodies of the objects with these leading keys of the primary index.
+    ///
+    /// # Errors
+    /// As [`StoreView::get`], and [`ReadError::Unavailable`].
+    pub async fn get(&self, keys: &[&str]) -> Result<Vec<Arc<str>>, ReadError> {
+        match self.store.cached_plan() {
+            None => self.store.get(keys, self.limit),
+            Some(plan) => self.all(plan, Which::Keys(keys)).await,
+        }
+    }
+
+    /// The same in a named index.
+    ///
+    /// # Errors
+    /// As [`StoreView::get_by`], and [`ReadError::Unavailable`].
+    pub async fn get_by(&self, index: &str, keys: &[&str]) -> Result<Vec<Arc<str>>, ReadError> {
+        match self.store.cached_plan() {
+            None => self.store.get_by(index, keys, self.limit),
+            Some(plan) => self.all(plan, Which::IndexKeys(index, keys)).await,
+        }
+    }
+
+    /// The body of one object; none if there is none.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn get_object(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<str>>, ReadError> {
+        let Some(plan) = self.store.cached_plan() else {
+            return self.store.get_object(namespace, name);
+        };
+        let Some(object) = self.store.object(namespace, name) else {
+            return Ok(None);
+        };
+        let found = self.fetch(plan, vec![Arc::clone(object)]);
+        let found: Vec<_> = found.try_collect().await?;
+        let body = found.into_iter().find_map(|(_, body)| body);
+        Ok(body.map(|body| body.shared()))
+    }
+
+    /// All bodies.
+    ///
+    /// # Errors
+    /// As [`StoreView::list`], and [`ReadError::Unavailable`].
+    pub async fn list(&self) -> Result<Vec<Arc<str>>, ReadError> {
+        match self.store.cached_plan() {
+            None => self.store.list(self.limit),
+            Some(plan) => self.all(plan, Which::All).await,
+        }
+    }
+
+    /// At most `count` bodies after `cursor`, fewer when they would exceed the answer's
+    /// limit (but at least one, unless they are all gone), and the cursor of the next page.
+    ///
+    /// # Errors
+    /// As [`StoreView::page`], and [`ReadError::Unavailable`].
+    pub async fn page(
+        &self,
+        cursor: Option<&str>,
+        count: u32,
+    ) -> Result<(Vec<Arc<str>>, Option<String>), ReadError> {
+        let Some(plan) = self.store.cached_plan() else {
+            return self.store.page(cursor, count, self.limit);
+        };
+        let page = self.store.objects_after(cursor, count)?;
+        let objects: Vec<_> = page.objects.into_iter().cloned().collect();
+        let mut found = self.fetch(plan, objects);
+        let mut gathered = Gathered::new(self.limit);
+        let mut done = 0_u32;
+        while let Some((_, body)) = found.try_next().await? {
+            if let Some(body) = body {
+                match gathered.take(body.shared()) {
+                    Ok(()) => {}
+                    Err(error) if gathered.bodies.is_empty() => return Err(error),
+                    Err(_) => {
+                        // Something was taken, so `done` is not 0.
+                        let next = self.store.objects_after(cursor, done)?.next;
+                        return Ok((gathered.bodies, next));
+                    }
+                }
+            }
+            done = done.saturating_add(1);
+        }
+        Ok((gathered.bodies, page.next))
+    }
+
+    /// JSON columns of `fields`: see `select` in the WIT.
+    ///
+    /// # Errors
+    /// As [`StoreView::select`], and [`ReadError::Unavailable`].
+    pub async fn select(&self, fields: &[&str], keys: &[&str]) -> Result<String, ReadError> {
+        let Some(plan) = self.store.cached_plan() else {
+            return self.store.select(fields, keys, self.limit);
+        };
+        let paths = select_paths(fields)?;
+        let which = match keys {
+            [] => Which::All,
+            keys => Which::Keys(keys),
+        };
+        let refused = |error| select_error(&error, self.limit);
+        let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let mut selection = Selection::new(&paths, limit).map_err(refused)?;
+        let mut found = self.fetch(plan, self.objects(which)?);
+        while let Some((object, body)) = found.try_next().await? {
+            if let Some(body) = body {
+                selection
+                    .push(object.identity(), body.as_str())
+                    .map_err(refused)?;
+            }
+        }
+        Ok(selection.finish())
+    }
+
+    async fn all(&self, plan: &WatchPlan, which: Which<'_>) -> Result<Vec<Arc<str>>, ReadError> {
+        let mut found = self.fetch(plan, self.objects(which)?);
+        let mut gathered = Gathered::new(self.limit);
+        while let Some((_, body)) = found.try_next().await? {
+            if let Some(body) = body {
+                gathered.take(body.shared())?;
+            }
+        }
+        Ok(gathered.bodies)
+    }
+
+    fn objects(&self, which: Which<'_>) -> Result<Vec<Arc<Object>>, ReadError> {
+        Ok(self.store.find(which)?.cloned().collect())
+    }
+
+    /// The bodies of these objects, in their order; none of one that is gone.
+    fn fetch(
+        &self,
+        plan: &WatchPlan,
+        objects: Vec<Arc<Object>>,
+    ) -> impl Stream<Item = Result<(Arc<Object>, Option<Body>), ReadError>> + Send + Unpin + use<>
+    {
+        let origin = Arc::new(Origin::of(plan));
+        let (bodies, until) = (self.bodies.clone(), self.until);
+        let store: Arc<str> = Arc::from(self.store.name());
+        let fetched = stream::iter(objects).map(move |object| {
+            let getting = bodies
+                .clone()
+                .body(Arc::clone(&origin), Arc::clone(&object), until);
+            let store = Arc::clone(&store);
+            async move {
+                match getting.await {
+                    Ok(body) => Ok((object, body)),
+                    Err(error) => Err(ReadError::Unavailable(format!(
+                        "{store} {}: {error}",
+                        object.identity()
+                    ))),
+                }
+            }
+        });
+        Box::pin(fetched.buffered(CONCURRENT_GETS))
+    }
+}

@@ -81,12 +81,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn byte_order_of_keys_is_the_order_of_their_components(a in components(), b in components()) {
+        fn i5_byte_order_of_keys_is_the_order_of_their_components(a in components(), b in components()) {
             prop_assert_eq!(key(&a).cmp(&key(&b)), a.cmp(&b));
         }
 
         #[test]
-        fn one_key_is_a_prefix_of_another_only_when_its_components_are(a in components(), b in components()) {
+        fn i5_one_key_is_a_prefix_of_another_only_when_its_components_are(a in components(), b in components()) {
             prop_assert_eq!(key(&b).starts_with(&key(&a)), b.starts_with(&a));
         }
 

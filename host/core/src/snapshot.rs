@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_index_answers_like_a_stored_one() {
+    fn i5_an_identity_index_answers_like_a_stored_one() {
         let objects = [("a", "x"), ("a", "y"), ("a-b", "x"), ("b", "x")];
         let snapshot = snapshot(&[("", 2, true), ("stored", 2, false)], &objects);
         for keys in [

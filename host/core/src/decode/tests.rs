@@ -94,7 +94,7 @@ fn an_object_keeps_the_version_and_kind_that_it_names() {
 }
 
 #[test]
-fn only_the_resource_version_may_differ_in_the_same_content() {
+fn i8_only_the_resource_version_may_differ_in_the_same_content() {
     let json =
         r#"{"kind":"Pod","metadata":{"name":"a","resourceVersion":"9","uid":"u"},"spec":{"x":1}}"#;
     let first = decode(pod(), json).object;
@@ -115,7 +115,7 @@ fn only_the_resource_version_may_differ_in_the_same_content() {
 }
 
 #[test]
-fn ignored_fields_are_not_stored() {
+fn i7_ignored_fields_are_not_stored() {
     let json = r#"{"metadata":{"name":"a","managedFields":[{"x":1}],"labels":{"a.b/c":"1","d":"2"}},"spec":{"c":[{"n":1,"e":2},{"n":3}],"z":0}}"#;
     let check = |ignore: &[&str], expected: &str| {
         let spec = ProjectionSpec {
@@ -156,7 +156,7 @@ fn ignored_fields_are_not_stored() {
 }
 
 #[test]
-fn with_keep_only_what_is_named_and_the_identity_is_stored() {
+fn i7_with_keep_only_what_is_named_and_the_identity_is_stored() {
     let json = r#"{"metadata":{"labels":{"l":"1"},"name":"a","namespace":"n","resourceVersion":"1","uid":"u"},"spec":{"c":[{"n":1,"e":2},{"e":3},4],"z":0},"status":{}}"#;
     let identity = r#","metadata":{"name":"a","namespace":"n","resourceVersion":"1","uid":"u"}"#;
     let check = |keep: &[&str], ignore: &[&str], expected: &str| {
@@ -226,7 +226,7 @@ fn check_keys(texts: &[&str], missing_key: MissingKey, expected: &[&[&str]]) {
 }
 
 #[test]
-fn key_values_are_strings_numbers_and_booleans_as_they_are() {
+fn i4_key_values_are_strings_numbers_and_booleans_as_they_are() {
     let check = |text: &str, expected: &[&[&str]]| check_keys(&[text], MissingKey::Skip, expected);
     check("metadata.labels.k", &[&["xA"]]);
     check("i", &[&["-5"]]);
@@ -243,7 +243,7 @@ fn key_values_are_strings_numbers_and_booleans_as_they_are() {
 }
 
 #[test]
-fn composite_keys_are_all_combinations_in_the_order_of_the_paths() {
+fn i4_i5_composite_keys_are_all_combinations_in_the_order_of_the_paths() {
     let skip = MissingKey::Skip;
     check_keys(
         &["metadata.namespace", "metadata.name"],
@@ -271,7 +271,7 @@ fn composite_keys_are_all_combinations_in_the_order_of_the_paths() {
 }
 
 #[test]
-fn keys_are_taken_before_fields_are_dropped() {
+fn i3_keys_are_taken_before_fields_are_dropped() {
     let spec = ProjectionSpec {
         ignore: paths(&["spec"]),
         indexes: vec![IndexPaths {
@@ -289,6 +289,53 @@ fn keys_are_taken_before_fields_are_dropped() {
     assert_eq!(decoded.object.keys(0), [key::encode(["1"])]);
     assert!(decoded.matches && !decoded.missing_keys);
     assert!(!decoded.object.body().unwrap().as_str().contains("spec"));
+}
+
+#[test]
+fn i3_only_paths_beyond_names_and_indices_need_a_tree() {
+    // No tree holds such a number.
+    let json = r#"{"metadata":{"name":"a"},"huge":1e999,"l":[{"k":"v"}]}"#;
+    let decode = |path: &str| {
+        let indexes = vec![IndexPaths {
+            paths: paths(&[path]),
+            ..IndexPaths::default()
+        }];
+        decoder(ProjectionSpec { indexes, ..pod() }).decode(json.as_bytes())
+    };
+    for path in ["l[0].k", "l[-1].k", "l[*].k", "*[0].k"] {
+        assert_eq!(decode(path).unwrap().object.keys(0), [key::encode(["v"])]);
+    }
+    for path in ["l[0:].k", "$..k", "l[?@.k].k", "l[0,1].k"] {
+        let error = decode(path).unwrap_err();
+        assert!(matches!(error.kind, DecodeErrorKind::Query(_)), "{path}");
+    }
+}
+
+#[test]
+fn i7_what_is_filtered_is_never_materialised() {
+    // Below what a decoder keeps of its working memory, so that it can be looked at.
+    let filler = "x".repeat(KEPT_CAPACITY / 2);
+    let json = format!(
+        r#"{{"metadata":{{"name":"a","managedFields":["{filler}"]}},"data":{{"y":"{filler}"}}}}"#
+    );
+    let check = |spec: ProjectionSpec| {
+        let mut decoder = decoder(spec);
+        let object = decoder.decode(json.as_bytes()).unwrap().object;
+        assert!(
+            object.body().unwrap().as_str().len() < 200,
+            "{:?}",
+            object.body()
+        );
+        assert!(decoder.scratch.out.capacity() < 1000);
+    };
+    check(ProjectionSpec {
+        ignore: paths(&["metadata.managedFields", "data.*"]),
+        ..pod()
+    });
+    check(ProjectionSpec {
+        keep: paths(&["metadata.labels"]),
+        ..pod()
+    });
 }
 
 #[test]
@@ -556,7 +603,7 @@ proptest! {
     }
 
     #[test]
-    fn filters_mean_what_the_reference_says(
+    fn i7_filters_mean_what_the_reference_says(
         object in object(), keep in filter_paths(), ignore in filter_paths(), pretty: bool,
     ) {
         let text = if pretty { format!("{object:#}") } else { object.to_string() };
@@ -564,7 +611,7 @@ proptest! {
     }
 
     #[test]
-    fn the_resource_version_span_of_a_filtered_body_is_its_resource_version(
+    fn i8_the_resource_version_span_of_a_filtered_body_is_its_resource_version(
         object in object(), keep in filter_paths(), ignore in filter_paths(),
     ) {
         let decode = |object: &Value| {

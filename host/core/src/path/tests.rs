@@ -13,7 +13,7 @@ fn name(text: &str) -> Segment {
 }
 
 #[test]
-fn every_spelling_means_the_same_steps() {
+fn i1_every_spelling_means_the_same_steps() {
     let check = |text: &str, expected: &[Segment]| {
         let path = Path::parse(text).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(path.segments(), Some(expected), "{text}");
@@ -76,7 +76,7 @@ fn every_spelling_means_the_same_steps() {
 }
 
 #[test]
-fn faults_are_named_with_their_place() {
+fn i2_faults_are_named_with_their_place() {
     use PathErrorKind as K;
     let check = |text: &str, position: usize, kind: PathErrorKind| {
         let input = text.to_owned();
@@ -172,7 +172,7 @@ fn costly_queries_are_refused() {
 }
 
 #[test]
-fn errors_read_as_sentences_with_a_column() {
+fn i1_errors_read_as_sentences_with_a_column() {
     let text = |path| Path::parse(path).unwrap_err().to_string();
     assert_eq!(
         text("größe[x]"),
@@ -373,7 +373,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn rfc_paths_match_what_jsonpath_rust_matches(path in rfc_path(), tree in tree()) {
+    fn i1_rfc_paths_match_what_jsonpath_rust_matches(path in rfc_path(), tree in tree()) {
         let ours = match Path::parse(&path) {
             Err(PathError { kind: PathErrorKind::TooCostly(_), .. }) => return Ok(()),
             parsed => parsed.unwrap(),
@@ -391,7 +391,7 @@ proptest! {
     }
 
     #[test]
-    fn what_jsonpath_rust_accepts_is_accepted_and_means_the_same(
+    fn i1_what_jsonpath_rust_accepts_is_accepted_and_means_the_same(
         path in "\\$([.\\[\\]'\"*ab0-2:,?@=\\\\ -]|\\.a|\\['b'\\]|\\[0\\]){0,8}",
         tree in tree(),
     ) {

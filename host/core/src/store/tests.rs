@@ -356,7 +356,7 @@ fn changed_keys_move_an_object_and_a_delete_leaves_its_siblings_s2() {
 }
 
 #[test]
-fn another_uid_is_another_object_unless_one_is_unknown() {
+fn s2_another_uid_is_another_object_unless_one_is_unknown() {
     let spec = Spec::new("n", "a");
     let mut store = filled(&[&spec]);
     let mut apply = |uid| store.apply(spec.clone().uid(uid).object(), &mut Vec::new());
@@ -417,6 +417,56 @@ fn a_list_that_repeats_itself_does_not_grow() {
             .iter()
             .all(|(_, relist)| relist.seen.capacity() <= 8)
     );
+}
+
+#[test]
+fn s1_s4_snapshots_are_read_by_other_threads_while_the_store_is_written() {
+    let a = Spec::new("n", "a");
+    let b = Spec::new("n", "b");
+    let mut store = filled(&[&a, &b]);
+    let (send, receive) = std::sync::mpsc::sync_channel::<crate::snapshot::Snapshot>(4);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut last = 0;
+            for snapshot in receive {
+                assert!(snapshot.revision() > last, "newer ones are newer");
+                last = snapshot.revision();
+                // One object is written at a time, so they are one write apart.
+                let versions: Vec<u32> = snapshot
+                    .list()
+                    .map(|object| object.resource_version().parse().unwrap())
+                    .collect();
+                assert!(versions[0].abs_diff(versions[1]) <= 1, "{versions:?}");
+                let by_host = bodies(snapshot.get_by("by-host", &["a.example"]).unwrap());
+                assert_eq!(
+                    by_host,
+                    bodies(snapshot.list()),
+                    "indexes are of one moment"
+                );
+            }
+            last
+        });
+        for version in 2..200 {
+            for spec in [&a, &b] {
+                let content = u8::try_from(version).unwrap();
+                let newer = spec.clone().version(version).content(content);
+                store.apply(newer.object(), &mut Vec::new());
+                send.send(store.snapshot()).unwrap();
+            }
+        }
+        drop(send);
+        assert_eq!(reader.join().unwrap(), store.snapshot().revision());
+    });
+}
+
+#[test]
+fn s4_a_snapshot_is_one_pointer_to_what_is_published() {
+    let mut store = filled(&[&Spec::new("n", "a")]);
+    let (first, second) = (store.snapshot(), store.snapshot());
+    assert!(Arc::ptr_eq(&first.0, &second.0), "nothing was copied");
+    assert_eq!(size_of_val(&first), size_of::<usize>());
+    store.delete(&Spec::new("n", "a").id(), &mut Vec::new());
+    assert_eq!((first.len(), store.snapshot().len()), (1, 0));
 }
 
 const NAMESPACES: [&str; 3] = ["a", "a-b", "b"];
@@ -715,7 +765,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn store_indexes_snapshots_and_changes_follow_a_model(
+    fn s1_s2_s3_s4_store_indexes_snapshots_and_changes_follow_a_model(
         whole: bool,
         ops in prop::collection::vec(op(), 1..60),
     ) {

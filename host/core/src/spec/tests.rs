@@ -1,0 +1,192 @@
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where by panicking"
+)]
+
+use super::*;
+
+fn secrets() -> WatchSpec {
+    WatchSpec {
+        name: "secrets".to_owned(),
+        api_version: "v1".to_owned(),
+        resources: "secrets".to_owned(),
+        storage: Storage::Cached,
+        ..WatchSpec::default()
+    }
+}
+
+fn texts(paths: &[&str]) -> Vec<String> {
+    paths.iter().map(|path| (*path).to_owned()).collect()
+}
+
+#[track_caller]
+fn check(spec: WatchSpec, metadata_only: bool) {
+    let plan = spec.plan().unwrap();
+    assert_eq!(plan.metadata_only(), metadata_only);
+    let keep = match (plan.storage, metadata_only) {
+        (Storage::Memory, _) => Keep::Body,
+        (Storage::Cached, true) => Keep::Version,
+        (Storage::Cached, false) => Keep::Digest,
+    };
+    assert_eq!(plan.projection().content, keep);
+    assert_eq!(plan.body_projection().content, Keep::Body);
+}
+
+#[test]
+fn s6_a_cached_watch_does_with_metadata_where_its_paths_allow() {
+    check(secrets(), true);
+    check(
+        WatchSpec {
+            index_by: texts(&["metadata.labels['app']", "{.metadata.namespace}"]),
+            indexes: vec![("by-owner".into(), texts(&["metadata.annotations[*]"]))],
+            // The server selects by these.
+            field_selector: Some("type=kubernetes.io/tls,metadata.name!=a".into()),
+            keep_fields: texts(&["data"]),
+            ..secrets()
+        },
+        true,
+    );
+    for (index_by, by_type, fields) in [
+        (texts(&["type"]), texts(&["metadata.name"]), ""),
+        (texts(&["metadata.name"]), texts(&["type"]), ""),
+        (texts(&["metadata.name"]), texts(&["*.name"]), ""),
+        (texts(&["metadata.name"]), texts(&["$..name"]), ""),
+        (
+            texts(&["metadata.name"]),
+            texts(&["metadata.name"]),
+            "data.key=x",
+        ),
+    ] {
+        let spec = WatchSpec {
+            index_by,
+            indexes: vec![("by-type".into(), by_type)],
+            field_selector: Some(fields.into()),
+            ..secrets()
+        };
+        check(spec, false);
+    }
+    let memory = WatchSpec {
+        storage: Storage::Memory,
+        ..secrets()
+    };
+    check(memory, false);
+}
+
+#[test]
+fn s6_a_cached_watch_of_one_object_is_refused_and_so_is_an_endless_ttl() {
+    let spec = WatchSpec {
+        object_name: Some("tls".into()),
+        cache_ttl: Some(Duration::from_hours(25)),
+        ..secrets()
+    };
+    let places: Vec<_> = spec
+        .plan()
+        .unwrap_err()
+        .into_iter()
+        .map(|e| e.place)
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "watch \"secrets\", storage",
+            "watch \"secrets\", cache-ttl-ms"
+        ]
+    );
+    assert_eq!(
+        secrets().plan().unwrap().cache_ttl,
+        Duration::from_secs(130)
+    );
+}
+
+#[test]
+fn s6_bodies_are_shared_where_resource_and_filters_agree() {
+    let filter = |change: fn(&mut WatchSpec)| {
+        let mut spec = secrets();
+        change(&mut spec);
+        spec.plan().unwrap().filter()
+    };
+    let plain = filter(|_| {});
+    assert_eq!(
+        plain,
+        filter(|spec| {
+            spec.name = "others".into();
+            spec.index_by = texts(&["metadata.name"]);
+            spec.cache_ttl = Some(Duration::ZERO);
+        })
+    );
+    assert_ne!(plain, filter(|spec| spec.resources = "configmaps".into()));
+    assert_ne!(plain, filter(|spec| spec.keep_fields = texts(&["data"])));
+    assert_ne!(plain, filter(|spec| spec.ignore_fields = texts(&["data"])));
+}
+
+fn spec(name: &str) -> WatchSpec {
+    WatchSpec {
+        name: name.to_owned(),
+        api_version: "v1".to_owned(),
+        resources: "configmaps".to_owned(),
+        ..WatchSpec::default()
+    }
+}
+
+#[test]
+fn i2_every_error_of_all_watches_is_reported_at_once_with_its_place() {
+    let first = WatchSpec {
+        index_by: texts(&["metadata.namespace", "a[b]"]),
+        ignore_fields: texts(&["{range .items[*]}{end}", "status", "a..b..c..d"]),
+        keep_fields: texts(&["spec."]),
+        label_selector: Some("a in b".to_owned()),
+        field_selector: Some("spec.x".to_owned()),
+        ..spec("first")
+    };
+    let second = WatchSpec {
+        api_version: "a/b/c".to_owned(),
+        indexes: vec![
+            ("by-host".to_owned(), texts(&["spec.host", "x["])),
+            ("by-host".to_owned(), texts(&[])),
+        ],
+        ..spec("second")
+    };
+    let errors = plan_all(&[first, spec("fine"), second, spec("fine")]).expect_err("all wrong");
+    let places: Vec<_> = errors.0.iter().map(|error| error.place.as_str()).collect();
+    assert_eq!(
+        places,
+        [
+            r#"watch "first", label-selector"#,
+            r#"watch "first", field-selector"#,
+            r#"watch "first", index-by[1]"#,
+            r#"watch "first", ignore-fields[0]"#,
+            r#"watch "first", ignore-fields[2]"#,
+            r#"watch "first", keep-fields[0]"#,
+            r#"watch "second", api-version"#,
+            r#"watch "second", indexes[0] `by-host`[1]"#,
+            r#"watch "second", indexes[1]"#,
+            r#"watch "second", indexes[1]"#,
+            r#"watch "fine""#,
+        ]
+    );
+    let text = errors.to_string();
+    assert_eq!(text.lines().count(), places.len(), "{text}");
+    assert!(
+        text.contains(
+            r#"watch "first", index-by[1]: in path "a[b]", column 3: quote the name: ['b']"#
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn i5_the_usual_index_is_answered_from_the_objects_themselves() {
+    let plan = spec("maps").plan().expect("a valid watch");
+    assert_eq!(plan.index_specs.len(), 1);
+    assert!(plan.index_specs[0].identity && plan.index_specs[0].arity == 2);
+    assert_eq!(plan.projection().indexes, [IndexPaths::default()]);
+    let other = WatchSpec {
+        index_by: texts(&["metadata.name", "metadata.namespace"]),
+        ..spec("maps")
+    };
+    let plan = other.plan().expect("a valid watch");
+    assert!(
+        !plan.index_specs[0].identity,
+        "another order is another index"
+    );
+}

@@ -5,10 +5,11 @@
 use std::{
     cmp::Ordering,
     collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
-use crate::{Body, Identity, Object, Time, object::Digest, path::Path, watch::ResourceRef};
+use crate::{Identity, Object, Time, object::Digest, path::Path, watch::ResourceRef};
 
 /// What a body is beside its object: of which resource, and how it was filtered. Stores
 /// that agree in these share bodies.
@@ -83,10 +84,11 @@ fn compare(one: &str, other: &str) -> Option<Ordering> {
     }
 }
 
-/// Bytes that a body costs beside its text: its entry, and its places in three sets.
-const OVERHEAD: usize = 384;
+/// Bytes that a body costs beside its text and its names: its object, its entry, and its
+/// places in three sets.
+const OVERHEAD: usize = 512;
 
-/// Fetched bodies, at most so many bytes of them; the one that was not read for longest
+/// Objects with their bodies, as they were fetched; at most so many bytes of them; the one that was not read for longest
 /// goes first.
 #[derive(Debug)]
 pub struct Bodies {
@@ -106,7 +108,7 @@ pub struct Bodies {
 struct Entry {
     key: BodyKey,
     version: Version,
-    body: Body,
+    object: Arc<Object>,
     fetched: Time,
     expires: Time,
     used: u64,
@@ -114,16 +116,14 @@ struct Entry {
 
 impl Entry {
     fn cost(&self) -> usize {
-        cost(&self.key, &self.body)
+        cost(&self.key, &self.object)
     }
 }
 
-fn cost(key: &BodyKey, body: &Body) -> usize {
+fn cost(key: &BodyKey, object: &Object) -> usize {
+    let body = object.body().map_or(0, |body| body.as_str().len());
     let names = key.identity.as_joined().len().saturating_mul(2);
-    body.as_str()
-        .len()
-        .saturating_add(names)
-        .saturating_add(OVERHEAD)
+    body.saturating_add(names).saturating_add(OVERHEAD)
 }
 
 impl Bodies {
@@ -160,7 +160,7 @@ impl Bodies {
         self.bytes
     }
 
-    /// The body, if it was fetched less than `ttl` ago and is as new as `wanted`. That of
+    /// The object, if it was fetched less than `ttl` ago and is as new as `wanted`. That of
     /// another object of the same name is not served, however new.
     pub fn get(
         &mut self,
@@ -168,7 +168,7 @@ impl Bodies {
         key: &BodyKey,
         wanted: &Version,
         ttl: Duration,
-    ) -> Option<Body> {
+    ) -> Option<Arc<Object>> {
         let place = *self.places.get(key)?;
         let entry = self.entries.get_mut(place)?.as_mut()?;
         let serves = now < entry.fetched + ttl
@@ -181,21 +181,15 @@ impl Bodies {
         self.by_use.remove(&(entry.used, place));
         entry.used = self.reads;
         self.by_use.insert((entry.used, place));
-        Some(entry.body.clone())
+        Some(Arc::clone(&entry.object))
     }
 
-    /// Takes a body that was fetched now, and drops others to make room; answers how many.
+    /// Takes an object that was fetched now, and drops others to make room; answers how many.
     /// Not taken: what is larger than everything that is allowed, and a state older than
     /// the one that is known.
-    pub fn put(
-        &mut self,
-        now: Time,
-        key: &BodyKey,
-        version: Version,
-        body: Body,
-        ttl: Duration,
-    ) -> usize {
-        let cost = cost(key, &body);
+    pub fn put(&mut self, now: Time, key: &BodyKey, object: Arc<Object>, ttl: Duration) -> usize {
+        let version = Version::of(&object);
+        let cost = cost(key, &object);
         if let Some(known) = self.entry(key)
             && known.version.is_same_object(&version)
             && !version.is_as_new_as(&known.version)
@@ -219,7 +213,7 @@ impl Bodies {
         let entry = Entry {
             key: key.clone(),
             version,
-            body,
+            object,
             fetched: now,
             expires: now + ttl,
             used: self.reads,
@@ -301,6 +295,7 @@ mod tests {
     )]
 
     use super::*;
+    use crate::object::ObjectParts;
     use proptest::prelude::*;
 
     const TTL: Duration = Duration::from_secs(130);
@@ -328,8 +323,23 @@ mod tests {
         }
     }
 
-    fn body(bytes: usize) -> Body {
-        Body::new(&"x".repeat(bytes))
+    /// A state of the object `name`, with a body of so many bytes.
+    fn object(name: &str, (uid, resource_version): (&str, &str), bytes: usize) -> Arc<Object> {
+        let parts = ObjectParts {
+            identity: key(name).identity,
+            uid,
+            resource_version,
+            body: &"x".repeat(bytes),
+            resource_version_span: None,
+            keys: Vec::new(),
+        };
+        Arc::new(Object::new(parts).unwrap())
+    }
+
+    /// The size of the body that is served.
+    fn served(bodies: &mut Bodies, now: Time, wanted: &Version) -> Option<usize> {
+        let object = bodies.get(now, &key("a"), wanted, TTL)?;
+        Some(object.body()?.as_str().len())
     }
 
     /// A cache that holds the body of `a` at this version, fetched at 0 s.
@@ -338,8 +348,7 @@ mod tests {
         bodies.put(
             at(0),
             &key("a"),
-            version(uid, resource_version),
-            body(10),
+            object("a", (uid, resource_version), 10),
             TTL,
         );
         bodies
@@ -400,16 +409,13 @@ mod tests {
     #[test]
     fn s6_an_older_body_never_takes_the_place_of_a_newer_one() {
         let mut bodies = holding("u", "5");
-        bodies.put(at(1), &key("a"), version("u", "4"), body(20), TTL);
-        let found = bodies.get(at(1), &key("a"), &version("u", "5"), TTL);
-        assert_eq!(found, Some(body(10)));
-        bodies.put(at(1), &key("a"), version("u", "6"), body(20), TTL);
-        let found = bodies.get(at(1), &key("a"), &version("u", "6"), TTL);
-        assert_eq!(found, Some(body(20)));
+        bodies.put(at(1), &key("a"), object("a", ("u", "4"), 20), TTL);
+        assert_eq!(served(&mut bodies, at(1), &version("u", "5")), Some(10));
+        bodies.put(at(1), &key("a"), object("a", ("u", "6"), 20), TTL);
+        assert_eq!(served(&mut bodies, at(1), &version("u", "6")), Some(20));
         // Nothing says which is newer: the one that was fetched last.
-        bodies.put(at(1), &key("a"), version("u", "x"), body(30), TTL);
-        let found = bodies.get(at(1), &key("a"), &version("u", "x"), TTL);
-        assert_eq!(found, Some(body(30)));
+        bodies.put(at(1), &key("a"), object("a", ("u", "x"), 30), TTL);
+        assert_eq!(served(&mut bodies, at(1), &version("u", "x")), Some(30));
         assert_eq!(bodies.len(), 1);
     }
 
@@ -430,25 +436,23 @@ mod tests {
 
     #[test]
     fn s6_the_body_that_was_not_read_for_longest_makes_room() {
-        let cost = cost(&key("a"), &body(1_000));
+        let of = |name: &str, bytes| object(name, ("", ""), bytes);
+        let cost = cost(&key("a"), &of("a", 1_000));
         let mut bodies = Bodies::new(3 * cost);
         let any = Version::default();
         for name in ["a", "b", "c"] {
-            let dropped = bodies.put(at(0), &key(name), any.clone(), body(1_000), TTL);
+            let dropped = bodies.put(at(0), &key(name), of(name, 1_000), TTL);
             assert_eq!(dropped, 0);
         }
         assert!(bodies.get(at(1), &key("a"), &any, TTL).is_some());
-        assert_eq!(
-            bodies.put(at(1), &key("d"), any.clone(), body(1_000), TTL),
-            1
-        );
+        assert_eq!(bodies.put(at(1), &key("d"), of("d", 1_000), TTL), 1);
         let held: Vec<_> = ["a", "b", "c", "d"]
             .into_iter()
             .filter(|name| bodies.get(at(2), &key(name), &any, TTL).is_some())
             .collect();
         assert_eq!(held, ["a", "c", "d"]);
         // What is larger than everything that is allowed is not kept, and drops nothing.
-        bodies.put(at(2), &key("e"), any, body(3 * cost), TTL);
+        bodies.put(at(2), &key("e"), of("e", 3 * cost), TTL);
         assert_eq!((bodies.len(), bodies.bytes()), (3, 3 * cost));
     }
 
@@ -458,8 +462,7 @@ mod tests {
         bodies.put(
             at(0),
             &key("b"),
-            Version::default(),
-            body(10),
+            object("b", ("", ""), 10),
             Duration::from_secs(10),
         );
         assert_eq!(bodies.next_expiry(), Some(at(10)));
@@ -479,11 +482,13 @@ mod tests {
         ) {
             let mut bodies = Bodies::new(4_000);
             for (step, which, size, moment) in steps {
-                let key = key(&format!("o{which}"));
-                let version = version("u", &(moment + 1).to_string());
+                let name = format!("o{which}");
+                let key = key(&name);
+                let number = (moment + 1).to_string();
+                let version = version("u", &number);
                 match step {
                     0..=2 => {
-                        bodies.put(at(moment), &key, version, body(size), TTL);
+                        bodies.put(at(moment), &key, object(&name, ("u", &number), size), TTL);
                     }
                     3 => drop(bodies.get(at(moment), &key, &version, TTL)),
                     4 => bodies.seen(&key, &version),

@@ -4,7 +4,7 @@
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use haptic_core::{
-    Body, Object,
+    Object,
     bodies::{BodyKey, Filter, Version},
     decode::Projection,
     spec::WatchPlan,
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Bodies, Shared, count,
-    source::{self, FetchError, Fetched, Get},
+    source::{self, FetchError, Get},
 };
 
 /// GETs for one body before it is given up. With the pauses between them a server that
@@ -35,8 +35,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// room for a second attempt within a callback's 10 s.
 const GET_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What everybody waits for: the body, or that there is no such object any more.
-type Landing = Option<Result<Option<Fetched>, FetchError>>;
+/// What everybody waits for: the object, or that there is none any more.
+type Landing = Option<Result<Option<Arc<Object>>, FetchError>>;
 
 /// A flight, as those see it who come later.
 pub(super) struct Flight {
@@ -78,34 +78,34 @@ impl Origin {
 }
 
 enum Boarding {
-    Kept(Body),
+    Kept(Arc<Object>),
     Flying(watch::Receiver<Landing>),
 }
 
 impl Bodies {
-    /// The body of an object, from what is kept or from the server; none when the object
-    /// is not there any more.
-    pub(super) async fn body(
+    /// An object with its body, from what is kept or from the server; none when it is not
+    /// there any more.
+    pub(super) async fn fetch(
         self,
         origin: Arc<Origin>,
         object: Arc<Object>,
         until: Instant,
-    ) -> Result<Option<Body>, FetchError> {
+    ) -> Result<Option<Arc<Object>>, FetchError> {
         let key = BodyKey {
             filter: origin.filter,
             identity: object.identity().clone(),
         };
         let wanted = Version::of(&object);
         let mut landing = match self.shared.board(&origin, &key, &wanted) {
-            Boarding::Kept(body) => return Ok(Some(body)),
+            Boarding::Kept(object) => return Ok(Some(object)),
             Boarding::Flying(landing) => landing,
         };
         let began = Instant::now();
         let landed = timeout_at(until, landing.wait_for(Option::is_some)).await;
         let landed = landed.map(|landed| landed.map(|landed| landed.clone()));
         let result = match landed {
-            Ok(Ok(Some(Ok(Some(fetched))))) if !fetched.version.is_as_new_as(&wanted) => {
-                Err(older(&fetched.version, &wanted))
+            Ok(Ok(Some(Ok(Some(fetched))))) => {
+                new_enough(&fetched, &wanted).map(|()| Some(fetched))
             }
             Ok(Ok(Some(landed))) => landed,
             Ok(Ok(None)) => Err(FetchError::Stopping),
@@ -129,19 +129,19 @@ impl Bodies {
             Ok(None) => count(&counters.absent, 1),
             Err(_) => count(&counters.errors, 1),
         }
-        Ok(result?.map(|fetched| fetched.body))
+        result
     }
 }
 
 impl Shared {
-    /// A kept body, a seat on a flight that is under way, or one on a new one.
+    /// A kept object, a seat on a flight that is under way, or one on a new one.
     fn board(self: &Arc<Self>, origin: &Arc<Origin>, key: &BodyKey, wanted: &Version) -> Boarding {
         let now = self.now();
         let mut guard = self.lock();
         let state = &mut *guard;
-        if let Some(body) = state.kept.get(now, key, wanted, origin.ttl) {
+        if let Some(object) = state.kept.get(now, key, wanted, origin.ttl) {
             count(&self.counters.hits, 1);
-            return Boarding::Kept(body);
+            return Boarding::Kept(object);
         }
         if let Some(flight) = state.flights.get_mut(key) {
             count(&self.counters.coalesced, 1);
@@ -232,7 +232,7 @@ impl Journey {
         }
     }
 
-    async fn get(&self) -> Result<Option<Fetched>, FetchError> {
+    async fn get(&self) -> Result<Option<Arc<Object>>, FetchError> {
         let wanted = match self.flight(&mut self.shared.lock()) {
             Some(flight) => flight.wanted.clone(),
             None => self.wanted.clone(),
@@ -256,22 +256,21 @@ impl Journey {
     }
 
     /// Hands out what came, and keeps it, unless it is older than what is known to exist.
-    fn land(&self, landed: Option<Fetched>) -> Result<(), FetchError> {
+    fn land(&self, landed: Option<Arc<Object>>) -> Result<(), FetchError> {
         let mut state = self.shared.lock();
         let current = self.flight(&mut state);
         let is_current = current.is_some();
         if let Some(fetched) = &landed {
-            let wanted = current.map_or(&self.wanted, |flight| &flight.wanted);
-            if !fetched.version.is_as_new_as(wanted) {
-                return Err(older(&fetched.version, wanted));
-            }
+            new_enough(
+                fetched,
+                current.map_or(&self.wanted, |flight| &flight.wanted),
+            )?;
             // A flight that the watch has overtaken by a delete leaves nothing behind.
             if is_current {
                 let evicted = state.kept.put(
                     self.shared.now(),
                     &self.key,
-                    fetched.version.clone(),
-                    fetched.body.clone(),
+                    Arc::clone(fetched),
                     self.origin.ttl,
                 );
                 count(&self.shared.counters.evicted, evicted);
@@ -295,9 +294,14 @@ impl Journey {
     }
 }
 
-fn older(have: &Version, wanted: &Version) -> FetchError {
-    FetchError::Older {
-        have: have.resource_version.to_string(),
-        wanted: wanted.resource_version.to_string(),
+/// What is older than what is known to exist is as good as no answer.
+fn new_enough(fetched: &Object, wanted: &Version) -> Result<(), FetchError> {
+    let have = Version::of(fetched);
+    if have.is_as_new_as(wanted) {
+        return Ok(());
     }
+    Err(FetchError::Older {
+        have: have.resource_version.into_string(),
+        wanted: wanted.resource_version.to_string(),
+    })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use haptic_core::{
-    Body, Object,
+    Object,
     select::Selection,
     spec::WatchPlan,
     view::{Gathered, ReadError, StoreView, Which, select_error, select_paths},
@@ -59,7 +59,7 @@ impl Reader {
     pub async fn get(&self, keys: &[&str]) -> Result<Vec<Arc<str>>, ReadError> {
         match self.store.cached_plan() {
             None => self.store.get(keys, self.limit),
-            Some(plan) => self.all(plan, Which::Keys(keys)).await,
+            Some(_) => self.texts(Which::Keys(keys)).await,
         }
     }
 
@@ -70,7 +70,7 @@ impl Reader {
     pub async fn get_by(&self, index: &str, keys: &[&str]) -> Result<Vec<Arc<str>>, ReadError> {
         match self.store.cached_plan() {
             None => self.store.get_by(index, keys, self.limit),
-            Some(plan) => self.all(plan, Which::IndexKeys(index, keys)).await,
+            Some(_) => self.texts(Which::IndexKeys(index, keys)).await,
         }
     }
 
@@ -83,16 +83,8 @@ impl Reader {
         namespace: &str,
         name: &str,
     ) -> Result<Option<Arc<str>>, ReadError> {
-        let Some(plan) = self.store.cached_plan() else {
-            return self.store.get_object(namespace, name);
-        };
-        let Some(object) = self.store.object(namespace, name) else {
-            return Ok(None);
-        };
-        let found = self.fetch(plan, vec![Arc::clone(object)]);
-        let found: Vec<_> = found.try_collect().await?;
-        let body = found.into_iter().find_map(|(_, body)| body);
-        Ok(body.map(|body| body.shared()))
+        let found = self.find_object(namespace, name).await?;
+        Ok(found.and_then(|object| text(&object)))
     }
 
     /// All bodies.
@@ -102,7 +94,7 @@ impl Reader {
     pub async fn list(&self) -> Result<Vec<Arc<str>>, ReadError> {
         match self.store.cached_plan() {
             None => self.store.list(self.limit),
-            Some(plan) => self.all(plan, Which::All).await,
+            Some(_) => self.texts(Which::All).await,
         }
     }
 
@@ -124,9 +116,9 @@ impl Reader {
         let mut found = self.fetch(plan, objects);
         let mut gathered = Gathered::new(self.limit);
         let mut done = 0_u32;
-        while let Some((_, body)) = found.try_next().await? {
-            if let Some(body) = body {
-                match gathered.take(body.shared()) {
+        while let Some(fetched) = found.try_next().await? {
+            if let Some(body) = fetched.and_then(|object| text(&object)) {
+                match gathered.take(body) {
                     Ok(()) => {}
                     Err(error) if gathered.bodies.is_empty() => return Err(error),
                     Err(_) => {
@@ -158,8 +150,8 @@ impl Reader {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let mut selection = Selection::new(&paths, limit).map_err(refused)?;
         let mut found = self.fetch(plan, self.objects(which)?);
-        while let Some((object, body)) = found.try_next().await? {
-            if let Some(body) = body {
+        while let Some(fetched) = found.try_next().await? {
+            if let Some((object, body)) = fetched.as_ref().and_then(|o| Some((o, o.body()?))) {
                 selection
                     .push(object.identity(), body.as_str())
                     .map_err(refused)?;
@@ -168,46 +160,86 @@ impl Reader {
         Ok(selection.finish())
     }
 
-    async fn all(&self, plan: &WatchPlan, which: Which<'_>) -> Result<Vec<Arc<str>>, ReadError> {
-        let mut found = self.fetch(plan, self.objects(which)?);
-        let mut gathered = Gathered::new(self.limit);
-        while let Some((_, body)) = found.try_next().await? {
-            if let Some(body) = body {
-                gathered.take(body.shared())?;
+    /// Objects as controllers in Rust read them: with their bodies, whatever the store
+    /// keeps, and with the version that the body is of. Those of a store in memory are
+    /// shared with it, and not held against the answer's limit.
+    ///
+    /// # Errors
+    /// As [`StoreView::find`]; [`ReadError::TooLarge`], [`ReadError::Unavailable`].
+    pub async fn find(&self, which: Which<'_>) -> Result<Vec<Arc<Object>>, ReadError> {
+        let objects = self.objects(which)?;
+        let Some(plan) = self.store.cached_plan() else {
+            return Ok(objects);
+        };
+        let mut found = self.fetch(plan, objects);
+        let (mut fetched, mut left) = (Vec::new(), self.limit);
+        while let Some(object) = found.try_next().await? {
+            let Some(object) = object else { continue };
+            let bytes = object.body().map_or(0, |body| body.as_str().len());
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            left = left
+                .checked_sub(bytes)
+                .ok_or(ReadError::TooLarge(self.limit))?;
+            fetched.push(object);
+        }
+        Ok(fetched)
+    }
+
+    /// One object as controllers in Rust read it: see [`Reader::find`].
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn find_object(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Arc<Object>>, ReadError> {
+        let Some(object) = self.store.object(namespace, name).map(Arc::clone) else {
+            return Ok(None);
+        };
+        match self.store.cached_plan() {
+            None => Ok(Some(object)),
+            Some(plan) => {
+                let fetched = self.fetch(plan, vec![object]).try_next().await?;
+                Ok(fetched.flatten())
             }
         }
-        Ok(gathered.bodies)
+    }
+
+    async fn texts(&self, which: Which<'_>) -> Result<Vec<Arc<str>>, ReadError> {
+        let found = self.find(which).await?;
+        Ok(found.iter().filter_map(|object| text(object)).collect())
     }
 
     fn objects(&self, which: Which<'_>) -> Result<Vec<Arc<Object>>, ReadError> {
         Ok(self.store.find(which)?.cloned().collect())
     }
 
-    /// The bodies of these objects, in their order; none of one that is gone.
+    /// These objects with their bodies, in their order; none for one that is gone.
     fn fetch(
         &self,
         plan: &WatchPlan,
         objects: Vec<Arc<Object>>,
-    ) -> impl Stream<Item = Result<(Arc<Object>, Option<Body>), ReadError>> + Send + Unpin + use<>
-    {
+    ) -> impl Stream<Item = Result<Option<Arc<Object>>, ReadError>> + Send + Unpin + use<> {
         let origin = Arc::new(Origin::of(plan));
         let (bodies, until) = (self.bodies.clone(), self.until);
         let store: Arc<str> = Arc::from(self.store.name());
         let fetched = stream::iter(objects).map(move |object| {
-            let getting = bodies
+            let fetching = bodies
                 .clone()
-                .body(Arc::clone(&origin), Arc::clone(&object), until);
+                .fetch(Arc::clone(&origin), Arc::clone(&object), until);
             let store = Arc::clone(&store);
             async move {
-                match getting.await {
-                    Ok(body) => Ok((object, body)),
-                    Err(error) => Err(ReadError::Unavailable(format!(
-                        "{store} {}: {error}",
-                        object.identity()
-                    ))),
-                }
+                fetching.await.map_err(|error| {
+                    ReadError::Unavailable(format!("{store} {}: {error}", object.identity()))
+                })
             }
         });
         Box::pin(fetched.buffered(CONCURRENT_GETS))
     }
+}
+
+/// The text of an object that was fetched, which is to say: with its body.
+fn text(object: &Object) -> Option<Arc<str>> {
+    Some(object.body()?.shared())
 }

@@ -6,8 +6,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
 use haptic_core::{
-    Body, Identity,
-    bodies::Version,
+    Identity, Object,
     decode::{Decoder, Projection},
     frame::parse_status,
     watch::{ResourceRef, object_path},
@@ -133,19 +132,12 @@ impl FetchError {
     }
 }
 
-/// An object that was fetched.
-#[derive(Clone, Debug)]
-pub(super) struct Fetched {
-    pub(super) version: Version,
-    pub(super) body: Body,
-}
-
 /// What an answer says: the object, or that there is none.
 pub(super) fn read(
     projection: &Arc<Projection>,
     identity: &Identity,
     answer: &Answer,
-) -> Result<Option<Fetched>, FetchError> {
+) -> Result<Option<Arc<Object>>, FetchError> {
     if answer.status != 200 {
         return refused(identity, answer);
     }
@@ -156,19 +148,12 @@ pub(super) fn read(
     if object.identity() != identity {
         return Err(FetchError::Other(object.identity().clone()));
     }
-    let body = object
-        .body()
-        .cloned()
-        .ok_or_else(|| FetchError::Unreadable("it was decoded without its body".to_owned()))?;
-    Ok(Some(Fetched {
-        version: Version::of(&object),
-        body,
-    }))
+    Ok(Some(Arc::new(object)))
 }
 
 /// A 404 says that there is no such object only when it is about this object: a proxy, a
 /// wrong path and a resource that is not served (any more) are answered with it too.
-fn refused(identity: &Identity, answer: &Answer) -> Result<Option<Fetched>, FetchError> {
+fn refused(identity: &Identity, answer: &Answer) -> Result<Option<Arc<Object>>, FetchError> {
     let status = parse_status(&answer.body);
     if answer.status == 404
         && status

@@ -209,7 +209,10 @@ impl Watch {
         self
     }
 
-    /// Keep only identities and keys in the host; fetch bodies when they are read.
+    /// Keep only identities and keys in the host; fetch bodies when they are read. For large
+    /// objects of which few are read: Secrets, mostly. Reads may fail with
+    /// [`StoreError::Unavailable`](crate::StoreError::Unavailable), an object may be newer than the
+    /// callback's snapshot (never older), and one that is gone is left out.
     #[must_use]
     pub fn cached(mut self) -> Self {
         self.storage = Storage::Cached;

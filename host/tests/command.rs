@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
@@ -122,6 +123,49 @@ fn k1_a_configuration_names_the_plugin_narrows_its_watch_and_places_its_output()
     assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
     let written = fs::read_to_string(dir.path().join("out/configmaps.txt")).unwrap();
     assert_eq!(written, "1 ConfigMaps\nother/x\n");
+}
+
+/// What the HAProxy example writes for the example cluster, by file, with this added to
+/// its watches.
+fn haproxy_renders(store: &str) -> BTreeMap<PathBuf, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let config = write(
+        &dir,
+        "config.yaml",
+        format!(
+            "plugins:\n  haproxy:\n    file: {}\n    output: out\n    allow: [declared, secrets]\n    watchedResources:\n      secrets: {store}\n      ingresses: {store}\n      services: {store}\n      endpointslices: {store}\n",
+            guest("haproxy_plugin").display()
+        ),
+    );
+    let (code, _, stderr) = run(host()
+        .args(["--once", "--config"])
+        .arg(config)
+        .arg("--manifests")
+        .arg(root().join("examples/cluster")));
+    assert_eq!(code, Some(0), "{stderr}");
+    let mut files = BTreeMap::new();
+    let mut folders = vec![dir.path().join("out")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(dir.path()).unwrap().to_owned();
+                files.insert(name, fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn s6_k1_cached_stores_render_what_stores_in_memory_do() {
+    let memory = haproxy_renders("{store: full}");
+    assert!(memory.len() > 2, "{:?}", memory.keys());
+    assert_eq!(haproxy_renders("{store: cached}"), memory);
+    let on_demand = "{store: on-demand, cacheTTL: 1ms}";
+    assert_eq!(haproxy_renders(on_demand), memory);
 }
 
 #[test]

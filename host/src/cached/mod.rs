@@ -157,9 +157,13 @@ impl Bodies {
         };
         match output {
             WatchOutput::Listed(object) | WatchOutput::Applied(object) => {
+                let mut state = self.shared.lock();
+                // As in a first list, which may be of many objects.
+                if state.kept.is_empty() && state.flights.is_empty() {
+                    return;
+                }
                 let key = key(object.identity());
                 let version = Version::of(object);
-                let mut state = self.shared.lock();
                 state.kept.seen(&key, &version);
                 if let Some(flight) = state.flights.get_mut(&key) {
                     flight.raise(version);
@@ -239,7 +243,24 @@ impl Shared {
                 let mut state = shared.lock();
                 let dropped = state.kept.expire(now);
                 if dropped > 0 {
-                    tracing::debug!(dropped, held = state.kept.len(), "cached bodies expired");
+                    let (held, bytes) = (state.kept.len(), state.kept.bytes());
+                    let Counters {
+                        hits,
+                        misses,
+                        requests,
+                        errors,
+                        ..
+                    } = &shared.counters;
+                    tracing::debug!(
+                        dropped,
+                        held,
+                        bytes,
+                        ?hits,
+                        ?misses,
+                        ?requests,
+                        ?errors,
+                        "cached bodies expired"
+                    );
                 }
                 match state.kept.next_expiry() {
                     Some(next) => pause = (next - now).max(SWEEP),

@@ -50,7 +50,7 @@ pub const CONCURRENT_LISTS: usize = 4;
 
 /// Instead of a moment that the clock cannot express: a year, longer than anybody
 /// waits and short enough for every timer.
-const FAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+pub(crate) const FAR: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// The clock that all machines and the dispatch loop share: tokio's, so that a
 /// paused runtime stops it too.

@@ -48,10 +48,17 @@ impl Item {
         self.0.resource_version()
     }
 
-    /// The object as compact JSON, without the fields that the watch ignores.
+    /// Whether it has a body: not when it was read from a cached store without
+    /// [fetching](crate::Store::fetch) it.
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.0.body().is_some()
+    }
+
+    /// The object as compact JSON, without the fields that the watch ignores; empty when
+    /// it [has no body](Item::has_body).
     #[must_use]
     pub fn json(&self) -> &str {
-        // A watcher's store is in memory, and so has the body of each object.
         self.0.body().map_or("", Body::as_str)
     }
 
@@ -83,9 +90,16 @@ impl Item {
     /// ```
     ///
     /// # Errors
-    /// [`ParseError`], with serde's words as its source.
+    /// [`ParseError`], with serde's words as its source; always, when it
+    /// [has no body](Item::has_body).
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ParseError> {
-        serde_json::from_str(self.json()).map_err(|source| ParseError {
+        let parsed = match self.0.body() {
+            Some(body) => serde_json::from_str(body.as_str()),
+            None => Err(serde::de::Error::custom(
+                "it was read from a cached store without its body: fetch it",
+            )),
+        };
+        parsed.map_err(|source| ParseError {
             identity: self.0.identity().clone(),
             wanted: std::any::type_name::<T>(),
             source,

@@ -16,7 +16,7 @@ use haptic_core::{
 };
 use serde::Serialize;
 
-use super::{Item, Published, Store, World};
+use super::{Item, Origin, Published, Store, World};
 use crate::driver::Clock;
 
 /// A store that its owner writes, from any thread (contract S1): for objects that do
@@ -214,7 +214,13 @@ impl MemoryStoreBuilder {
         projection.api_version.clear();
         let decoder = Decoder::new(Arc::new(Projection::new(projection)));
         let store = store::Store::new(&plan.name, plan.index_specs);
-        let published = Published::new(current(&store), Clock::start());
+        let published = Published::new(
+            current(&store),
+            Origin {
+                clock: Clock::start(),
+                bodies: None,
+            },
+        );
         Ok(MemoryStore {
             writer: Mutex::new(Writer { store, decoder }),
             store: Store::new(Arc::new(published), 0),

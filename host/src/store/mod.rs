@@ -16,7 +16,10 @@ pub use self::{
     memory::{MemoryStore, MemoryStoreBuilder, StoreError},
     snapshot::{Change, Freshness, Snapshot, View},
 };
-use crate::driver::Clock;
+use crate::{
+    cached::{Bodies, Metrics},
+    driver::Clock,
+};
 
 /// A store that can be read from any thread while its one writer goes on: a watch,
 /// or a [`MemoryStore`]. Cheap to clone. Every read answers from what is newest;
@@ -24,6 +27,10 @@ use crate::driver::Clock;
 ///
 /// Objects come in the order of (namespace, name). There is no way to write: a
 /// watch's store says what the API server has, and nobody else knows that.
+///
+/// Of a [cached](crate::Watch::cached) store, `get` to `list` answer at once with items
+/// that have no body: with who there is. [`Store::fetch`] to [`Store::fetch_all`] answer
+/// with bodies; see [`Snapshot::fetch`].
 #[derive(Clone, Debug)]
 pub struct Store {
     published: Arc<Published>,
@@ -70,6 +77,50 @@ impl Store {
         self.snapshot().list()
     }
 
+    /// As [`Store::get`], with bodies also from a cached store.
+    ///
+    /// # Errors
+    /// See [`Snapshot::fetch`].
+    pub async fn fetch(&self, keys: &[&str]) -> Result<Vec<Item>, ReadError> {
+        self.snapshot().fetch(keys).await
+    }
+
+    /// As [`Store::get_by`], with bodies also from a cached store.
+    ///
+    /// # Errors
+    /// See [`Snapshot::fetch`]; [`ReadError::NoSuchIndex`] as well.
+    pub async fn fetch_by(&self, index: &str, keys: &[&str]) -> Result<Vec<Item>, ReadError> {
+        self.snapshot().fetch_by(index, keys).await
+    }
+
+    /// As [`Store::get_object`], with its body also from a cached store.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn fetch_object(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Item>, ReadError> {
+        self.snapshot().fetch_object(namespace, name).await
+    }
+
+    /// As [`Store::list`], with bodies also from a cached store.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`].
+    pub async fn fetch_all(&self) -> Result<Vec<Item>, ReadError> {
+        self.snapshot().fetch_all().await
+    }
+
+    /// The figures of the bodies that its watcher has fetched and keeps, for all of the
+    /// watcher's cached stores together; none of a [`MemoryStore`].
+    #[must_use]
+    pub fn cache(&self) -> Option<Metrics> {
+        let bodies = self.published.origin.bodies.as_ref()?;
+        Some(bodies.metrics())
+    }
+
     /// How many objects there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -95,6 +146,14 @@ impl Store {
     }
 }
 
+/// What readers need beside what a store holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) clock: Clock,
+    /// Those of cached stores; none without a watch.
+    pub(crate) bodies: Option<Bodies>,
+}
+
 /// All that a writer shows its readers, at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -109,15 +168,19 @@ pub(crate) struct World {
 pub(crate) struct Published {
     /// Locked for as long as it takes to copy or to replace a pointer.
     world: RwLock<Arc<World>>,
-    clock: Clock,
+    origin: Origin,
 }
 
 impl Published {
-    pub(crate) fn new(world: World, clock: Clock) -> Self {
+    pub(crate) fn new(world: World, origin: Origin) -> Self {
         Self {
             world: RwLock::new(Arc::new(world)),
-            clock,
+            origin,
         }
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     pub(crate) fn publish(&self, world: World) {
@@ -136,10 +199,10 @@ impl Published {
 
     /// `watch` counts the watches of the writer.
     pub(crate) fn snapshot(&self, watch: usize) -> Snapshot {
-        Snapshot::new(self.world().stores[watch].clone(), self.clock)
+        Snapshot::new(self.world().stores[watch].clone(), self.origin.clone())
     }
 
     pub(crate) fn view(&self) -> View {
-        View::new(Arc::clone(&self.world().view), self.clock)
+        View::new(Arc::clone(&self.world().view), self.origin.clone())
     }
 }

@@ -11,10 +11,7 @@ use haptic_core::{
     engine::{Call, Callback, ResourceEvent},
 };
 
-use crate::{
-    driver::Clock,
-    store::{Item, Snapshot, View},
-};
+use crate::store::{Item, Origin, Snapshot, View};
 
 /// Any error of a callback.
 pub type CallbackError = Box<dyn Error + Send + Sync>;
@@ -177,12 +174,12 @@ pub(super) async fn run(
     callbacks: Shared,
     call: Call,
     watch: Arc<str>,
-    clock: Clock,
+    origin: Origin,
 ) -> Result<(), CallbackError> {
     let store = call.view.store(call.callback.watch());
-    let store = store.map(|store| Snapshot::new(store.clone(), clock));
+    let store = store.map(|store| Snapshot::new(store.clone(), origin.clone()));
     let seen = Seen {
-        view: View::new(call.view, clock),
+        view: View::new(call.view, origin),
         watch,
     };
     // Only the making of a future is under the lock; one that panicked has left

@@ -22,7 +22,7 @@ use crate::{
     cached::{Bodies, DEFAULT_BYTES},
     chain::{chain, printable},
     driver::Clock,
-    store::{Freshness, Published, World},
+    store::{Freshness, Origin, Published, World},
     watches::{News, Watches},
     worker::QUEUE,
 };
@@ -177,8 +177,12 @@ impl Session {
             });
         }
         let world = world(&engine, plugin, plans);
+        let origin = Origin {
+            clock,
+            bodies: Some(bodies),
+        };
         let shared = Arc::new(Shared {
-            published: Arc::new(Published::new(world, clock)),
+            published: Arc::new(Published::new(world, origin)),
             watches: signals,
             barrier: watch::Sender::new(None),
             stopper,
@@ -362,13 +366,14 @@ impl Task {
             .watch_name(self.plugin, call.callback.watch())
             .into();
         let callbacks = Arc::clone(&self.callbacks);
-        let (stopper, clock) = (self.shared.stopper.clone(), self.shared.clock);
+        let stopper = self.shared.stopper.clone();
+        let origin = self.shared.published.origin().clone();
         let watch_name = Arc::clone(&watch);
         let task = tokio::spawn(async move {
             if stopper.is_stopped() {
                 return Ok(());
             }
-            callback::run(callbacks, call, watch_name, clock).await
+            callback::run(callbacks, call, watch_name, origin).await
         });
         Some(Running { watch, name, task })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use haptic_core::spec::{ScopeSpec, WatchSpec};
+use haptic_core::spec::{ScopeSpec, Storage, WatchSpec};
 
 /// One watch: which objects, how they are filtered and indexed, and how often their
 /// changes are told.
@@ -119,6 +119,22 @@ impl Watch {
     pub fn keep_fields<S: Into<String>>(mut self, paths: impl IntoIterator<Item = S>) -> Self {
         self.0.keep_fields = strings(paths);
         self
+    }
+
+    /// Keep who there is and its keys, and no bodies: they are
+    /// [fetched](crate::Store::fetch) when they are read, and kept for 2 min 10 s (contract
+    /// S6). For large objects of which few are read, Secrets above all. Where the indexes
+    /// and what the host selects by are all below `metadata`, the watch itself asks for
+    /// metadata only; then every new resourceVersion counts as a change.
+    pub fn cached(mut self) -> Self {
+        self.0.storage = Storage::Cached;
+        self
+    }
+
+    /// As [`Watch::cached`]; a fetched body is served for this long.
+    pub fn cached_for(mut self, ttl: Duration) -> Self {
+        self.0.cache_ttl = Some(ttl);
+        self.cached()
     }
 
     /// The least time between two calls of `on_change`; 500 ms unless told. Zero:

@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod cached;
 mod collection;
 mod group;
 mod lifecycle;

@@ -9,6 +9,11 @@ type Fault = (usize, PathErrorKind);
 /// RFC 9535 limits indices to what JavaScript can count.
 const MAX_INDEX: i64 = (1 << 53) - 1;
 
+/// Functions inside each other in a filter. The JSONPath library tries the argument of a
+/// function two or three times, so its time is 3 to the power of this; more than
+/// `length(value(@..a))` is not known to be of use.
+const MAX_NESTED_FUNCTIONS: usize = 4;
+
 const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
 pub(super) fn parse(input: &str) -> Result<Steps, Fault> {
@@ -290,7 +295,8 @@ impl<'a> Parser<'a> {
     /// A filter up to, not including, the bracket or comma that ends it.
     fn filter(&mut self, open: usize) -> Result<&'a str, Fault> {
         let start = self.pos;
-        let mut depth = 0_usize;
+        // Whether each bracket that is open begins the argument of a function.
+        let mut calls = Vec::new();
         while let Some(c) = self.peek() {
             match c {
                 '\'' | '"' => {
@@ -306,11 +312,26 @@ impl<'a> Parser<'a> {
                         return Err((quote, PathErrorKind::UnterminatedString));
                     }
                 }
-                '[' | '(' => depth += 1,
-                ']' | ',' if depth == 0 => {
+                '[' => calls.push(false),
+                '(' => {
+                    let before = self.text.get(start..self.pos).unwrap_or("");
+                    let before = before.trim_end_matches(SPACES);
+                    calls.push(before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+                    if calls.iter().filter(|&&call| call).count() > MAX_NESTED_FUNCTIONS {
+                        return Err((
+                            self.pos,
+                            PathErrorKind::TooCostly(
+                                "functions may stand inside each other at most four deep",
+                            ),
+                        ));
+                    }
+                }
+                ']' | ',' if calls.is_empty() => {
                     return Ok(self.text.get(start..self.pos).unwrap_or(""));
                 }
-                ']' | ')' => depth = depth.saturating_sub(1),
+                ']' | ')' => {
+                    calls.pop();
+                }
                 _ => {}
             }
             self.pos += c.len_utf8();

@@ -172,6 +172,33 @@ fn costly_queries_are_refused() {
 }
 
 #[test]
+fn i1_functions_in_functions_are_refused_before_the_parser_doubles_its_work_for_each() {
+    let nested = |depth: usize, open: &str, inner: &str, close: &str| {
+        format!("$[?{}{inner}{}]", open.repeat(depth), close.repeat(depth))
+    };
+    // Each of these would take longer than anybody waits.
+    for (open, inner, close) in [
+        ("length((", "@.a", "))"),
+        ("length (\n(", "@.a", "))"),
+        ("length(", "#", ")"),
+        ("@[?value(", "#", ")]"),
+        ("match(@[?count(", "#", ")],'x')"),
+    ] {
+        let text = nested(1000 / (open.len() + close.len()), open, inner, close);
+        let error = Path::parse(&text).unwrap_err();
+        assert!(matches!(error.kind, PathErrorKind::TooCostly(_)), "{error}");
+        assert!(error.to_string().contains("four deep"), "{error}");
+    }
+    assert!(Path::parse(&nested(4, "length((", "@.a", "))")).is_ok());
+    assert!(Path::parse(&nested(60, "(", "length(@.a) > 1", ")")).is_ok());
+    let many = vec!["length(@.b)==1"; 30].join(" || ");
+    assert!(
+        Path::parse(&format!("a[?{many}]")).is_ok(),
+        "beside each other"
+    );
+}
+
+#[test]
 fn i1_errors_read_as_sentences_with_a_column() {
     let text = |path| Path::parse(path).unwrap_err().to_string();
     assert_eq!(

@@ -13,3 +13,4 @@ mod group;
 mod lifecycle;
 mod single;
 mod store;
+mod watching;

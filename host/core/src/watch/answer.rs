@@ -23,6 +23,11 @@ const ERROR_BODY: usize = 64 << 10;
 /// stale: one may be a server that shuts down, two in a row are a fault.
 const HOLLOW_STREAMS: u8 = 2;
 
+/// Streams in a row on which nothing came before the objects are listed again. It may be peace
+/// where bookmarks do not come; but where something keeps all events back, nothing else
+/// would show them, and API servers that send no bookmarks are rare.
+const SILENT_STREAMS: u8 = 2;
+
 impl Machine {
     pub(super) fn headers(
         &mut self,
@@ -74,7 +79,9 @@ impl Machine {
                 self.begin_list(out);
             }
             Goal::Watch => {
-                let settle = (self.state != WatchState::Synced).then(|| now + limits.settle);
+                // After a stream that died in silence, only an event shows that the next one lives.
+                let unsettled = self.state != WatchState::Synced && self.silent == 0;
+                let settle = unsettled.then(|| now + limits.settle);
                 let silence = now + limits.stream_silence;
                 self.stage = Stage::Stream(self.stream(now, silence, None, settle));
             }
@@ -214,6 +221,10 @@ impl Machine {
             self.alive = now;
             self.poisoned = 0;
             self.hollow = 0;
+            // One event shows that the stream lives, but not that it goes on to.
+            if now - stream.opened >= limits.stream_silence {
+                self.silent = 0;
+            }
         }
         if began_initial && !initial {
             stream.initial_until = None;
@@ -315,6 +326,7 @@ impl Machine {
         self.plan = ListPlan::default();
         self.complete = true;
         self.alive = now;
+        self.silent = 0;
     }
 
     fn stream_end(&mut self, now: Time, stream: &Stream, out: &mut Vec<Action>) {
@@ -492,13 +504,26 @@ impl Machine {
                     self.recover(now, Problem::NoEndBookmark { text, certain }, out);
                 }
             }
-            None if silent && self.progress.carries_bookmarks => {
-                let text = format!("nothing came for {:?}", self.config.limits.stream_silence);
-                self.recover(now, Problem::transient(text), out);
-            }
-            // Without bookmarks, silence may be peace. Asking again costs one request.
-            None if silent || overdue => self.resume(out),
+            None if silent => self.fell_silent(now, out),
+            None if overdue => self.resume(out),
             None => {}
+        }
+    }
+
+    /// Nothing came for too long. Where bookmarks are known to come, that is a dead stream; where
+    /// they are not, it may be peace, and asking again costs one request. When it happens
+    /// again, something may hold all streams back: only a list shows what was missed.
+    fn fell_silent(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.silent = self.silent.saturating_add(1);
+        let patience = self.config.limits.stream_silence;
+        if self.silent >= SILENT_STREAMS {
+            let text = format!("nothing came for {patience:?}, time and again");
+            self.recover(now, Problem::Missed { text }, out);
+        } else if self.progress.carries_bookmarks {
+            let text = format!("nothing came for {patience:?}");
+            self.recover(now, Problem::transient(text), out);
+        } else {
+            self.resume(out);
         }
     }
 }

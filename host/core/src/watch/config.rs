@@ -153,7 +153,8 @@ pub struct WatchLimits {
     /// How long a stream must live after its headers before a watch that was in
     /// trouble is called [`WatchState::Synced`](super::WatchState::Synced)
     /// again, unless an event comes earlier. 1 s: API servers report an expired
-    /// resourceVersion as the first event of a stream that began with 200.
+    /// resourceVersion as the first event of a stream that began with 200. After a
+    /// stream that died in silence, only an event or a list counts.
     pub settle: Duration,
     /// The largest object that is accepted, in bytes. 16 MiB: etcd takes
     /// requests of 1.5 MiB by default, and no API server is run with ten times that.

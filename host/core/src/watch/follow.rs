@@ -135,7 +135,7 @@ impl Follow<'_> {
                 Err(error) => {
                     let (identity, version) = split(identity_of(json));
                     let Some(identity) = error.identity.clone().or(identity) else {
-                        return Err(Problem::LostDelete {
+                        return Err(Problem::Missed {
                             text: format!("a deleted object cannot be identified: {error}"),
                         });
                     };

@@ -42,6 +42,8 @@ pub struct Machine {
     pub(super) poisoned: u8,
     /// Streams in a row that ended at once without an event.
     pub(super) hollow: u8,
+    /// Streams in a row on which nothing came, since the last list.
+    pub(super) silent: u8,
     /// Times in a row that discovery did not find the resource.
     pub(super) absences: u8,
 }
@@ -150,6 +152,7 @@ impl Machine {
             alive: Time::ZERO,
             poisoned: 0,
             hollow: 0,
+            silent: 0,
             absences: 0,
             config,
         }

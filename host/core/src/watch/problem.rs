@@ -29,8 +29,8 @@ pub(super) enum Problem {
     Rejected { text: String },
     /// The body is not what it should be. The same request may bring the same again.
     Nonsense { text: String },
-    /// A delete came that could not be applied: list again.
-    LostDelete { text: String },
+    /// Something was missed, or may have been: list again.
+    Missed { text: String },
     /// A streaming list without its end bookmark. `certain` when the server
     /// was given all the time it could need.
     NoEndBookmark { text: String, certain: bool },
@@ -60,6 +60,11 @@ impl Problem {
                 } else {
                     format!("HTTP {code}: {said}")
                 };
+                // A proxy's page says nothing about what the API server serves. The server's
+                // own 404 for an unknown group is plain text.
+                if code == 404 && is_markup(body) {
+                    return Self::transient(text);
+                }
                 Self::of_code(code, text, header_retry_after)
             }
         }
@@ -126,7 +131,7 @@ impl Problem {
             | Self::FutureVersion { text }
             | Self::Rejected { text }
             | Self::Nonsense { text }
-            | Self::LostDelete { text }
+            | Self::Missed { text }
             | Self::NoEndBookmark { text, .. } => text,
         }
     }
@@ -141,10 +146,15 @@ impl Problem {
             | Self::FutureVersion { .. }
             | Self::Rejected { .. }
             | Self::Nonsense { .. }
-            | Self::LostDelete { .. }
+            | Self::Missed { .. }
             | Self::NoEndBookmark { .. } => None,
         }
     }
+}
+
+/// Whether a body is HTML or XML.
+fn is_markup(body: &[u8]) -> bool {
+    body.trim_ascii_start().starts_with(b"<")
 }
 
 fn is_expired(code: u16, status: &Status) -> bool {

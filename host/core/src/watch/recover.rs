@@ -81,7 +81,7 @@ impl Machine {
                 self.wait(now, Goal::StreamingList, None, out);
             }
             // Pages isolate what cannot be read better than a stream does.
-            Problem::Nonsense { .. } | Problem::LostDelete { .. } => {
+            Problem::Nonsense { .. } | Problem::Missed { .. } => {
                 self.trouble(problem, "watch", out);
                 self.plan.paged = true;
                 self.wait(now, Goal::Page, None, out);
@@ -141,7 +141,7 @@ impl Machine {
             Problem::Transient { .. }
             | Problem::Forbidden { .. }
             | Problem::Nonsense { .. }
-            | Problem::LostDelete { .. }
+            | Problem::Missed { .. }
             | Problem::NoEndBookmark { .. } => {
                 self.wait(now, Goal::Page, problem.retry_after(), out);
             }
@@ -152,7 +152,7 @@ impl Machine {
         self.trouble(problem, "watch", out);
         match problem {
             Problem::Missing { .. } => self.wait(now, Goal::Discover, None, out),
-            Problem::Expired { .. } | Problem::LostDelete { .. } => {
+            Problem::Expired { .. } | Problem::Missed { .. } => {
                 let goal = self.list_goal();
                 self.wait(now, goal, None, out);
             }
@@ -236,7 +236,7 @@ impl Machine {
             | Problem::FutureVersion { .. }
             | Problem::Rejected { .. }
             | Problem::Nonsense { .. }
-            | Problem::LostDelete { .. }
+            | Problem::Missed { .. }
             | Problem::NoEndBookmark { .. } => {
                 if self.complete {
                     WatchState::Stale { since: self.alive }

@@ -283,7 +283,8 @@ fn quiet_streams_and_streams_that_end_cleanly_stay_synced() {
         RequestKind::Watch => Fate::Hang(String::new()),
     });
     assert_eq!(state, "synced");
-    assert!(counts.iter().skip(1).all(|count| *count <= 1), "{counts:?}");
+    // A stream each 70 s, and a list each second time.
+    assert!(counts.iter().skip(1).all(|count| *count <= 2), "{counts:?}");
     check("six seconds", "synced", RequestKind::Watch, || {
         Fate::Close(bookmark(10, false), Duration::from_secs(6))
     });

@@ -355,6 +355,46 @@ fn a_silent_stream_without_bookmarks_is_asked_again_quietly_w6() {
 }
 
 #[test]
+fn two_silent_streams_without_bookmarks_are_reported_and_lead_to_a_list_w6() {
+    let mut bench = paged();
+    bench.answer(200, &list(&[], 10, ""));
+    for _ in 0..2 {
+        bench.open();
+        bench.pass(Duration::from_secs(70));
+        bench.feed(Input::Tick);
+    }
+    assert!(matches!(bench.machine.state(), WatchState::Stale { .. }));
+    assert!(sent(&bench.wait()).starts_with("send list"));
+    bench.answer(200, &list(&[object("a", 11)], 11, ""));
+    bench.open();
+    bench.pass(Duration::from_secs(1));
+    bench.feed(Input::Tick);
+    assert_eq!(bench.machine.state(), &WatchState::Synced);
+}
+
+#[test]
+fn after_a_silent_stream_only_an_event_is_health_and_a_second_one_leads_to_a_list_w6() {
+    let mut bench = Bench::streaming(config());
+    bench.pass(Duration::from_secs(70));
+    bench.feed(Input::Tick);
+    bench.wait();
+    bench.open();
+    bench.pass(Duration::from_secs(60));
+    assert!(bench.feed(Input::Tick).is_empty());
+    assert!(matches!(bench.machine.state(), WatchState::Stale { .. }));
+    bench.chunk(&bookmark(11, false));
+    assert_eq!(bench.machine.state(), &WatchState::Synced);
+    bench.pass(Duration::from_secs(60));
+    bench.chunk(&bookmark(11, false));
+    for expected in ["send watch", "send streaming-list"] {
+        bench.pass(Duration::from_secs(70));
+        bench.feed(Input::Tick);
+        assert!(sent(&bench.wait()).starts_with(expected));
+        bench.open();
+    }
+}
+
+#[test]
 fn waiting_for_a_permit_is_not_held_against_the_server() {
     let mut bench = Bench::resolved(config());
     assert_eq!(bench.machine.deadline(), None);
@@ -476,6 +516,23 @@ fn a_resource_that_goes_is_gone_when_discovery_says_so_twice_and_may_return_w1()
     assert_eq!(lines[0], "resolved example.com/v1 Widget namespaced=true");
     assert_eq!(lines[1], "state listing (0 objects so far)");
     assert!(!sent(&lines).contains("resourceVersion="), "{lines:?}");
+}
+
+#[test]
+fn a_proxys_404_page_gives_up_nothing_however_often_it_comes_w1() {
+    let mut bench = Bench::streaming(config());
+    bench.pass(Duration::from_secs(60));
+    bench.feed(Input::End);
+    bench.answer(404, "404 page not found");
+    for _ in 0..4 {
+        assert_eq!(bench.wait(), ["send discover …"]);
+        let lines = bench.answer(
+            404,
+            "\r\n<html><head><title>404 Not Found</title></head></html>",
+        );
+        assert!(!lines.contains(&"gone".to_owned()), "{lines:?}");
+        assert!(matches!(bench.machine.state(), WatchState::Stale { .. }));
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ HOST := $(PROFILE_DIR)/haptic-host
 GUESTS := target/guests/wasm32-wasip2/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz build guests deps fmt clean
+.PHONY: help demo test lint bench fuzz build guests deps fmt clean soak
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ demo: guests ## Build everything and run the HAProxy example on an embedded clus
 
 test: guests deps ## Run all tests
 	cargo test --workspace --no-fail-fast
+
+soak: ## Run random fault schedules (SOAK_SCHEDULES, SOAK_SEED) and print what each fault costs a minute
+	cargo test --workspace --test wire -- --include-ignored --nocapture soak w7_
 
 lint: ## Check formatting, clippy and shell scripts, warnings denied
 	cargo fmt --all --check

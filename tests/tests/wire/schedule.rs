@@ -167,7 +167,7 @@ impl Schedule {
             let begin = if random.one_in(3) {
                 Duration::ZERO
             } else {
-                Duration::from_millis(random.next() % calm.as_millis() as u64)
+                random.millis(0, u64::try_from(calm.as_millis()).unwrap() - 1)
             };
             let fault = fault(random);
             let rule = Rule {

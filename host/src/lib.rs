@@ -16,6 +16,7 @@ pub mod config;
 mod diff;
 pub mod driver;
 pub mod grants;
+pub mod leader;
 pub mod output;
 pub mod plugin;
 pub mod run;

@@ -162,7 +162,7 @@ impl fmt::Display for LeaseState {
                 "not allowed to {} leases.coordination.k8s.io in namespace {namespace}",
                 verb.as_str()
             ),
-            Self::Failing { error } => write!(f, "failing: {error}"),
+            Self::Failing { error } => f.write_str(error),
             Self::Ended => f.write_str("ended"),
         }
     }

@@ -12,9 +12,9 @@ use crate::{
     watch::{NoteLevel, Random, excerpt},
 };
 
-/// How long [`Input::Release`] may take, its retries included. 1.5 s: the host has 5 s to exit
+/// How long [`Input::Release`] may take, its retries included. 1 s: the host has 5 s to exit
 /// (contract K5), of which callbacks may take most. A Lease that was not given back expires.
-const RELEASE: Duration = Duration::from_millis(1500);
+const RELEASE: Duration = Duration::from_secs(1);
 /// The pause before the release is tried again.
 const RELEASE_RETRY: Duration = Duration::from_millis(200);
 /// Requests in a row without a pause: get, update, and both once more after a conflict.
@@ -116,7 +116,7 @@ impl Machine {
         if self.until.is_some_and(|until| now >= until) {
             let patience = self.config.timings.renew_deadline;
             self.warn(
-                format!("the lease could not be renewed within {patience:?}: not leading any more"),
+                format!("the lease could not be renewed within {patience:?}"),
                 out,
             );
             self.stop_leading(out);

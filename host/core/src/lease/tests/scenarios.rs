@@ -303,7 +303,7 @@ fn l1_a_release_survives_conflicts_and_an_answer_that_never_comes() {
         lines.extend(bench.wait());
     }
     assert_eq!(lines.last().unwrap(), "ended", "{lines:?}");
-    assert_eq!(bench.now - started, Duration::from_millis(1500));
+    assert_eq!(bench.now - started, Duration::from_secs(1));
 }
 
 #[test]
@@ -382,7 +382,7 @@ fn l2_answers_that_are_no_lease_are_failures() {
         });
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(
-            lines[0].starts_with("state failing: the answer cannot be used"),
+            lines[0].starts_with("state the answer cannot be used"),
             "{lines:?}"
         );
     }
@@ -416,7 +416,7 @@ fn l2_retry_after_is_honoured_and_costs_no_leader_its_lease() {
         })
     };
     let lines = answer(&mut bench, 9);
-    assert_eq!(lines, ["state failing: HTTP 429: slow down"]);
+    assert_eq!(lines, ["state HTTP 429: slow down"]);
     bench.wait();
     assert!((at(109)..at(110)).contains(&bench.now), "{:?}", bench.now);
     answer(&mut bench, u64::MAX);

@@ -38,6 +38,23 @@ pub struct PluginConfig {
 pub struct Config {
     /// Plugins by name.
     pub plugins: BTreeMap<String, PluginConfig>,
+    /// `leaderElection`: given, a leader is elected (contract L3).
+    pub leader_election: Option<Election>,
+}
+
+/// `leaderElection`, as typed. What is not given is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Election {
+    /// The name of the Lease.
+    pub lease: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// How long others wait.
+    pub lease_duration: Option<Duration>,
+    /// When a leader that cannot renew stops.
+    pub renew_deadline: Option<Duration>,
+    /// How often it renews.
+    pub retry_period: Option<Duration>,
 }
 
 /// One entry of `watchedResources`, as typed. What is not given is the plugin's.
@@ -273,7 +290,15 @@ fn parse(value: &Value, base: &Path, mistakes: &mut Mistakes) -> Config {
     let Some(root) = mistakes.object("the file", value) else {
         return config;
     };
-    mistakes.unknown("", root, &["plugins"]);
+    mistakes.unknown("", root, &["plugins", "leaderElection"]);
+    config.leader_election = match root.get("leaderElection") {
+        None => None,
+        // Nothing to say about it, but there it is.
+        Some(Value::Null) => Some(Election::default()),
+        Some(value) => mistakes
+            .object("leaderElection", value)
+            .map(|map| election(map, mistakes)),
+    };
     let Some(plugins) = root
         .get("plugins")
         .and_then(|v| mistakes.object("plugins", v))
@@ -294,6 +319,42 @@ fn parse(value: &Value, base: &Path, mistakes: &mut Mistakes) -> Config {
             .insert(name.clone(), plugin(&place, value, base, mistakes));
     }
     config
+}
+
+fn election(map: &Map<String, Value>, mistakes: &mut Mistakes) -> Election {
+    const PLACE: &str = "leaderElection";
+    const FIELDS: [&str; 5] = [
+        "lease",
+        "namespace",
+        "leaseDuration",
+        "renewDeadline",
+        "retryPeriod",
+    ];
+    mistakes.unknown(PLACE, map, &FIELDS);
+    let [
+        lease,
+        namespace,
+        lease_duration,
+        renew_deadline,
+        retry_period,
+    ] = FIELDS.map(|field| {
+        map.get(field)
+            .and_then(|value| mistakes.text(&join(PLACE, field), value))
+    });
+    let mut duration = |field: &str, text: Option<String>| match parse_duration(&text?) {
+        Ok(duration) => Some(duration),
+        Err(error) => {
+            mistakes.add(join(PLACE, field), error);
+            None
+        }
+    };
+    Election {
+        lease,
+        namespace,
+        lease_duration: duration(FIELDS[2], lease_duration),
+        renew_deadline: duration(FIELDS[3], renew_deadline),
+        retry_period: duration(FIELDS[4], retry_period),
+    }
 }
 
 fn plugin(place: &str, value: &Value, base: &Path, mistakes: &mut Mistakes) -> PluginConfig {

@@ -8,7 +8,10 @@ use haptic_core::{
     engine::{Callback, Engine, Outcome, PluginId, StoreId},
     spec::{SpecErrors, WatchPlan, plan_all},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -19,7 +22,8 @@ use crate::{
     diff,
     driver::Clock,
     grants::{self, Refusal},
-    output::{Sink, SinkError},
+    leader::{Changes, LeaderElector, Leadership, LeaseConfig, LeaseConfigErrors, Tenure},
+    output::{Occupancy, Sink, SinkError},
     plugin::{CallError, Instance, Limits, LogLevel, LogLine, LogSink, Plugin},
     watches::{self, News, Watches},
     worker::{Done, Job, QUEUE, WorkError, Worker, WorkerOptions},
@@ -28,6 +32,8 @@ use crate::{
 /// Time that a running callback gets to end after a signal: with what follows it
 /// stays within the 5 s of contract K5.
 const SHUTDOWN: Duration = Duration::from_secs(4);
+/// The same where a Lease is to be released afterwards, which takes 1.5 s at most.
+const SHUTDOWN_ELECTED: Duration = Duration::from_secs(3);
 
 /// How the host runs, beyond its plugins.
 #[derive(Clone, Debug)]
@@ -42,6 +48,9 @@ pub struct RunOptions {
     pub diff: bool,
     /// Bytes of bodies that are kept for all cached stores together.
     pub cache_bytes: usize,
+    /// Contend for this Lease, and run callbacks only while it is held (contract L3).
+    /// Not with `once`.
+    pub election: Option<LeaseConfig>,
 }
 
 /// One plugin to run.
@@ -52,6 +61,9 @@ pub struct PluginRun {
     pub config: PluginConfig,
     /// Where its outputs go: a directory, or `-`.
     pub output: PathBuf,
+    /// Whether other hosts may write there too. [`Occupancy::InTurns`] is for leader
+    /// election.
+    pub occupancy: Occupancy,
 }
 
 /// Why a run ended other than as asked. The exit code follows from the variant
@@ -109,6 +121,9 @@ pub enum RunError {
         /// Its name.
         plugin: String,
     },
+    /// The Lease, or the durations of the election, are wrong (2).
+    #[error("leaders cannot be elected: {0}")]
+    Election(LeaseConfigErrors),
     /// Several plugins cannot be run (the code of the first).
     #[error("{} plugins cannot be run:{}", .0.len(), lines(&.0.iter().map(|e| chain(e)).collect::<Vec<_>>()))]
     Several(Vec<RunError>),
@@ -134,7 +149,10 @@ impl RunError {
             Self::Plugin { .. } | Self::Thread { .. } | Self::Host { .. } => 1,
             Self::Interrupted => 130,
             Self::Several(errors) => errors.first().map_or(1, Self::exit_code),
-            Self::Settings { .. } | Self::Watches { .. } | Self::Output { .. } => 2,
+            Self::Settings { .. }
+            | Self::Watches { .. }
+            | Self::Output { .. }
+            | Self::Election(_) => 2,
             Self::NotSynced { .. } => 3,
         }
     }
@@ -209,7 +227,7 @@ pub async fn prepare(
         mistakes.push(grants::advice(&run.config.allow, &refused));
         return Err(wrong(mistakes));
     }
-    let sink = Sink::open(&run.output).map_err(|source| RunError::Output {
+    let sink = Sink::open(&run.output, run.occupancy).map_err(|source| RunError::Output {
         plugin: name.clone(),
         source,
     })?;
@@ -280,6 +298,10 @@ pub async fn run(
     options: RunOptions,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
+    let election = match options.election.clone() {
+        Some(config) => Some(Election::start(&access, config)?),
+        None => None,
+    };
     let clock = Clock::start();
     let (events, mut queue) = mpsc::channel(QUEUE);
     let bodies = Bodies::of(&access, clock, options.cache_bytes);
@@ -317,6 +339,9 @@ pub async fn run(
             drop(events.send(Event::Stop).await);
         }
     });
+    if election.is_some() {
+        engine.follow();
+    }
     let mut dispatch = Dispatch {
         engine,
         workers,
@@ -324,10 +349,48 @@ pub async fn run(
         options,
         running: 0,
         stopping: None,
+        leadership: election
+            .as_ref()
+            .map(|election| election.leadership.clone()),
+        tenure: None,
     };
     let result = dispatch.run(&mut queue, &watches).await;
     stopper.abort();
+    if let Some(election) = election {
+        election.stop().await;
+    }
     result
+}
+
+/// The contender of this process. Dropping it stops leading, and leaves the Lease to
+/// expire.
+struct Election {
+    leadership: Leadership,
+    stop: oneshot::Sender<()>,
+    ended: JoinSet<()>,
+}
+
+impl Election {
+    fn start(access: &Access, config: LeaseConfig) -> Result<Self, RunError> {
+        let elector =
+            LeaderElector::new(access.client.clone(), config).map_err(RunError::Election)?;
+        let leadership = elector.leadership();
+        let (stop, stopped) = oneshot::channel();
+        let mut ended = JoinSet::new();
+        // What it tells is in the log already, and in the leadership.
+        ended.spawn(elector.run(async { drop(stopped.await) }, drop));
+        Ok(Self {
+            leadership,
+            stop,
+            ended,
+        })
+    }
+
+    /// Gives the Lease back.
+    async fn stop(mut self) {
+        drop(self.stop);
+        self.ended.join_next().await;
+    }
 }
 
 struct Dispatch {
@@ -338,6 +401,10 @@ struct Dispatch {
     running: usize,
     /// Until when, and why.
     stopping: Option<(tokio::time::Instant, Stop)>,
+    /// `None`: there is no election, and this process always leads.
+    leadership: Option<Leadership>,
+    /// The time of leading that the engine knows of.
+    tenure: Option<Tenure>,
 }
 
 /// Why a run ends.
@@ -361,7 +428,9 @@ impl Dispatch {
             .options
             .once
             .then(|| tokio::time::Instant::now() + self.options.once_timeout);
+        let mut changes = self.leadership.as_ref().map(Leadership::changes);
         loop {
+            self.follow_election();
             match self.stopping {
                 None => self.start_calls(),
                 Some((_, why)) if self.running == 0 => return self.stopped(why, watches),
@@ -383,6 +452,7 @@ impl Dispatch {
                     Some(event) => self.event(event, watches)?,
                     None => return Ok(()),
                 },
+                () = changed(&mut changes) => {}
                 () = sleep_until(wake) => {}
             }
             // Looked at after every event: a queue that is never empty must not
@@ -403,8 +473,12 @@ impl Dispatch {
 
     /// Nothing is started from here on; what runs has a while to end.
     fn stop(&mut self, why: Stop) {
+        let patience = match self.leadership {
+            Some(_) => SHUTDOWN_ELECTED,
+            None => SHUTDOWN,
+        };
         self.stopping
-            .get_or_insert((tokio::time::Instant::now() + SHUTDOWN, why));
+            .get_or_insert((tokio::time::Instant::now() + patience, why));
     }
 
     fn stopped(&self, why: Stop, watches: &Watches) -> Result<(), RunError> {
@@ -431,7 +505,27 @@ impl Dispatch {
             .all(|plugin| self.engine.is_settled(plugin, hopeless))
     }
 
+    /// Tells the engine when leadership has started or ended.
+    fn follow_election(&mut self) {
+        let Some(leadership) = &self.leadership else {
+            return;
+        };
+        let tenure = leadership.tenure();
+        if tenure != self.tenure {
+            // Also from one time of leading to the next: somebody else may have led
+            // between them.
+            self.engine.follow();
+            if tenure.is_some() {
+                self.engine.lead();
+            }
+            self.tenure = tenure;
+        }
+    }
+
     fn start_calls(&mut self) {
+        if self.leadership.is_some() && self.tenure.is_none() {
+            return;
+        }
         for call in self.engine.poll(self.clock.now()) {
             let Some(worker) = self.workers.get(&call.plugin) else {
                 continue;
@@ -442,6 +536,7 @@ impl Dispatch {
                 callback: call.callback,
                 watch_name,
                 view: call.view,
+                tenure: self.tenure.clone(),
             };
             if worker.run(job) {
                 self.running += 1;
@@ -497,6 +592,13 @@ impl Dispatch {
                     WorkError::Host => RunError::Host { plugin },
                 });
             }
+            Err(error) if error.leadership_was_lost() => {
+                info!(
+                    plugin = name,
+                    watch, "leadership was lost while a callback ran; nothing was written"
+                );
+                return Ok(());
+            }
             Err(error) => {
                 let failures = self.engine.failures(plugin);
                 error!(
@@ -551,6 +653,13 @@ impl Dispatch {
             }
         }
         Ok(())
+    }
+}
+
+async fn changed(changes: &mut Option<Changes>) {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
     }
 }
 

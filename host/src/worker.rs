@@ -11,6 +11,7 @@ use haptic_core::{
 
 use crate::{
     cached::Bodies,
+    leader::Tenure,
     output::{Changed, Sink, SinkError},
     plugin::{CallError, Instance, Limits, LogSink, Plugin},
 };
@@ -39,6 +40,8 @@ pub struct Job {
     pub watch_name: String,
     /// What it sees.
     pub view: Arc<View>,
+    /// With leader election: while what it writes may be committed.
+    pub tenure: Option<Tenure>,
 }
 
 /// A callback that ran.
@@ -89,12 +92,20 @@ impl WorkError {
         match self {
             Self::Call(error) if !error.instance_lives() => Outcome::Died,
             Self::Host => Outcome::Died,
+            Self::Commit(SinkError::NotLeading) => Outcome::NotLeading,
             Self::Call(_) | Self::Commit(_) => Outcome::Failed,
         }
     }
 }
 
 impl WorkError {
+    /// Whether nothing failed, but this process led when the callback began and did
+    /// not when it was to be committed.
+    #[must_use]
+    pub fn leadership_was_lost(&self) -> bool {
+        matches!(self, Self::Commit(SinkError::NotLeading))
+    }
+
     /// Whether standard output was closed at the other end, as `| head` does:
     /// no failure, but nothing is left to do.
     #[must_use]
@@ -198,7 +209,9 @@ async fn perform(
         )
         .await?;
     let bytes = completed.outputs.values().map(Vec::len).sum();
-    let changed = options.sink.commit(completed.outputs)?;
+    let changed = options
+        .sink
+        .commit(completed.outputs, job.tenure.as_ref())?;
     Ok(Committed {
         duration: completed.duration,
         bytes,

@@ -108,6 +108,9 @@ pub enum Outcome {
     Ok,
     /// It failed and its instance lives: its changes come again, with newer ones.
     Failed,
+    /// It returned ok, and its outputs were dropped because this process does not lead
+    /// any more: no failure, but its changes come again.
+    NotLeading,
     /// Its instance is gone: the next one is told everything anew (contract P2).
     Died,
 }
@@ -226,6 +229,8 @@ pub struct Engine {
     stores: Vec<StoreEntry>,
     plugins: Vec<PluginEntry>,
     deltas: Vec<Delta>,
+    /// Somebody else runs the callbacks.
+    following: bool,
 }
 
 impl Engine {
@@ -483,9 +488,33 @@ impl Engine {
         self.deltas = deltas;
     }
 
+    /// Stores are kept up to date from here on, and no callback is given, until
+    /// [`Engine::lead`] (contract L3). Whoever leads meanwhile may change what the
+    /// plugins know to be there, so they will be told everything. An engine leads unless
+    /// it is told otherwise.
+    pub fn follow(&mut self) {
+        self.following = true;
+        for entry in &mut self.plugins {
+            for subscription in &mut entry.subscriptions {
+                subscription.tell_everything(&self.stores[subscription.store]);
+                subscription.failures = 0;
+                subscription.not_before = Time::ZERO;
+            }
+        }
+    }
+
+    /// Callbacks are given again, `on-sync-complete` first for every store that holds
+    /// everything.
+    pub fn lead(&mut self) {
+        self.following = false;
+    }
+
     /// The callbacks that are due now, at most one per plugin that runs none.
     pub fn poll(&mut self, now: Time) -> Vec<Call> {
         let mut calls = Vec::new();
+        if self.following {
+            return calls;
+        }
         for plugin in 0..self.plugins.len() {
             while self.plugins[plugin].running.is_none() && self.plugins[plugin].not_before <= now {
                 let Some(watch) = self.next_watch(plugin, now) else {
@@ -611,6 +640,7 @@ impl Engine {
                     entry.failures = 0;
                 }
             }
+            Outcome::NotLeading => subscription.give_back(now, running),
             Outcome::Failed => {
                 subscription.failures += 1;
                 subscription.not_before = now + backoff(subscription.failures);
@@ -657,6 +687,9 @@ impl Engine {
     /// `None`: not before something happens.
     #[must_use]
     pub fn next_due(&self) -> Option<Time> {
+        if self.following {
+            return None;
+        }
         self.plugins
             .iter()
             .filter(|entry| entry.running.is_none())

@@ -14,6 +14,8 @@ Examples:
       Write what it renders to files; let it watch what it declares, Secrets included.
   haptic-host --plugin render.wasm --manifests cluster/ --once
       No cluster: render YAML files once, and exit.
+  haptic-host --plugin render.wasm --output /etc/render --leader-elect
+      Run several of these: one leads and writes, the others are ready to.
   haptic-host cluster --manifests cluster/ --kubeconfig kc.yaml
       Serve YAML files as a cluster that kubectl can use.
 
@@ -124,6 +126,9 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "PATH", help_heading = "Cluster")]
     pub(super) manifests: Vec<PathBuf>,
 
+    #[command(flatten)]
+    pub(super) election: ElectionArgs,
+
     /// Memory that a plugin may use.
     #[arg(
         long,
@@ -168,6 +173,38 @@ pub(super) struct RunArgs {
     /// Compile plugins at every start.
     #[arg(long, conflicts_with = "cache_dir")]
     pub(super) no_cache: bool,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Leader election")]
+pub(super) struct ElectionArgs {
+    /// Of several hosts with the same Lease only one runs callbacks and writes
+    /// outputs; the others keep their stores warm. Needs the verbs get, create and
+    /// update on leases.coordination.k8s.io. Its name in the Lease is $POD_NAME, else the
+    /// host's name and a random number.
+    #[arg(long)]
+    pub(super) leader_elect: bool,
+
+    /// The name of the Lease. Default: haptic-host.
+    #[arg(long, value_name = "NAME")]
+    pub(super) lease: Option<String>,
+
+    /// The namespace of the Lease. Default: the host's own.
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) lease_namespace: Option<String>,
+
+    /// How long the others wait for a leader that shows no life. Default: 15s.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) lease_duration: Option<DurationArg>,
+
+    /// After how long without a renewal a leader stops to be one. Shorter than the
+    /// lease duration. Default: 10s.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) lease_renew_deadline: Option<DurationArg>,
+
+    /// How often the leader renews and the others look. Default: 2s.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) lease_retry_period: Option<DurationArg>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,9 +1,11 @@
 //! The command line: what was typed ([`args`]), and what is done about it.
 
 mod args;
+mod election;
 mod serve;
 
 use std::{
+    collections::BTreeMap,
     io::IsTerminal,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -20,6 +22,7 @@ use crate::{
     access::{self, Access, AccessError, AccessOptions},
     chain::chain,
     config::{self, Config, ConfigError, PluginConfig},
+    output::Occupancy,
     plugin::{Limits, LoadError, Runtime, RuntimeError, RuntimeOptions},
     run::{self, PluginRun, RunError, RunOptions},
 };
@@ -138,7 +141,12 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: cache_dir(&args),
     })?;
-    let runs = plugins(&args, config, &runtime)?;
+    let elected = election::is_wanted(&args.election, config.leader_election.as_ref());
+    let occupancy = match elected {
+        true => Occupancy::InTurns,
+        false => Occupancy::Alone,
+    };
+    let runs = plugins(&args, config.plugins, occupancy, &runtime)?;
     let limits = Limits {
         memory: args.memory_limit.0,
         callback_time: args.callback_timeout.0,
@@ -158,9 +166,16 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         let access = access::connect_url(&embedded.cluster.url(), "default")?;
         (access, Some(embedded))
     };
+    let own_namespace = access.own_namespace.as_deref();
+    let election = election::contend(
+        &args.election,
+        config.leader_election,
+        args.once,
+        own_namespace,
+    )?;
     let (mut prepared, mut refused) = (Vec::new(), Vec::new());
     for plugin in runs {
-        match run::prepare(plugin, &limits, access.own_namespace.as_deref()).await {
+        match run::prepare(plugin, &limits, own_namespace).await {
             Ok(plugin) => prepared.push(plugin),
             Err(error) => refused.push(error),
         }
@@ -181,6 +196,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         once_timeout: args.timeout.0,
         diff: args.diff,
         cache_bytes: usize::try_from(args.cache_limit.0).unwrap_or(usize::MAX),
+        election,
     };
     run::run(access, prepared, options, stop_signal()).await?;
     Ok(())
@@ -250,9 +266,13 @@ async fn reach(access: &Access, patience: Duration) -> Result<(), Unreachable> {
 }
 
 /// Loads every plugin of the command line and of the configuration.
-fn plugins(args: &RunArgs, config: Config, runtime: &Runtime) -> anyhow::Result<Vec<PluginRun>> {
+fn plugins(
+    args: &RunArgs,
+    mut configured: BTreeMap<String, PluginConfig>,
+    occupancy: Occupancy,
+    runtime: &Runtime,
+) -> anyhow::Result<Vec<PluginRun>> {
     let mut entries: Vec<(PathBuf, PluginConfig)> = Vec::new();
-    let mut configured = config.plugins;
     for file in &args.plugin {
         let name = file
             .file_stem()
@@ -325,6 +345,7 @@ fn plugins(args: &RunArgs, config: Config, runtime: &Runtime) -> anyhow::Result<
             plugin,
             config,
             output,
+            occupancy,
         });
     }
     Ok(runs)

@@ -7,31 +7,38 @@ use std::{
 };
 
 use super::{
-    Changed, SinkError,
+    Changed, Occupancy, SinkError, begin,
     claim::{Claim, ClaimError},
     staging::{self, Staging},
 };
-use crate::plugin::Outputs;
+use crate::{leader::Tenure, plugin::Outputs};
 
 /// Files below one directory.
 #[derive(Debug)]
 pub struct DirectorySink {
     root: PathBuf,
-    claim: Arc<Claim>,
+    /// `None`: it is claimed for each commit.
+    claim: Option<Arc<Claim>>,
 }
 
 impl DirectorySink {
-    /// Makes the directory if it is missing, locks it until the sink is dropped,
-    /// removes temporary files of a killed host and tries to write: a wrong path is
-    /// found at start and not at the first callback. Sinks of one process may share
-    /// a directory.
+    /// Makes the directory if it is missing and tries to write: a wrong path is found
+    /// at start and not at the first callback. [`Occupancy::Alone`] locks it until
+    /// the sink is dropped, and removes temporary files of a killed host. Sinks of one
+    /// process may share a directory.
     ///
     /// # Errors
     /// [`SinkError::Directory`]; [`SinkError::InUse`].
-    pub fn open(root: &Path) -> Result<Self, SinkError> {
+    pub fn open(root: &Path, occupancy: Occupancy) -> Result<Self, SinkError> {
+        make(root)?;
+        let claim = match occupancy {
+            Occupancy::Alone => Some(claim(root)?),
+            Occupancy::InTurns => None,
+        };
+        staging::probe(root).map_err(|source| directory_error(root, source))?;
         Ok(Self {
             root: root.to_owned(),
-            claim: occupy(root)?,
+            claim,
         })
     }
 
@@ -46,41 +53,69 @@ impl DirectorySink {
     /// a file is the old one or the new one, never a part. A directory that was
     /// deleted is made again, with the outputs of this commit alone.
     ///
+    /// With a `tenure`, it must last when everything is on disk, before the first
+    /// rename. In a directory that is written [in turns](Occupancy::InTurns) it is the
+    /// lock that keeps two commits apart: a process that is paused in the middle of
+    /// its renames keeps the next leader waiting, and one that is paused before them
+    /// asks when it wakes.
+    ///
     /// # Errors
     /// [`SinkError`]. Everything is as it was then, except after
     /// [`SinkError::Partial`].
-    pub fn commit(&mut self, outputs: Outputs) -> Result<Vec<Changed>, SinkError> {
-        if !self.claim.is_at(&self.root) {
-            tracing::warn!(
-                directory = %self.root.display(),
-                "the output directory was deleted or replaced while the host ran"
-            );
-            self.claim = occupy(&self.root)?;
-        }
-        Staging::write(&self.root, outputs)?.place()
+    pub fn commit(
+        &mut self,
+        outputs: Outputs,
+        tenure: Option<&Tenure>,
+    ) -> Result<Vec<Changed>, SinkError> {
+        let _turn = match &mut self.claim {
+            Some(held) if held.is_at(&self.root) => None,
+            Some(held) => {
+                tracing::warn!(
+                    directory = %self.root.display(),
+                    "the output directory was deleted or replaced while the host ran"
+                );
+                make(&self.root)?;
+                *held = claim(&self.root)?;
+                None
+            }
+            None => {
+                make(&self.root)?;
+                Some(claim(&self.root)?)
+            }
+        };
+        let staged = Staging::write(&self.root, outputs)?;
+        let _commit = begin(tenure)?;
+        staged.place()
     }
 }
 
-fn occupy(root: &Path) -> Result<Arc<Claim>, SinkError> {
-    let failed = |source| SinkError::Directory {
-        path: root.to_owned(),
-        source,
-    };
+fn make(root: &Path) -> Result<(), SinkError> {
     fs::create_dir_all(root).map_err(|error| match fs::symlink_metadata(root) {
-        Ok(found) if !found.is_dir() => failed(io::Error::new(
-            io::ErrorKind::NotADirectory,
-            format!("it is {}, no directory", staging::kind(found.file_type())),
-        )),
-        _ => failed(error),
-    })?;
-    let claim = Claim::take(root).map_err(|error| match error {
+        Ok(found) if !found.is_dir() => directory_error(
+            root,
+            io::Error::new(
+                io::ErrorKind::NotADirectory,
+                format!("it is {}, no directory", staging::kind(found.file_type())),
+            ),
+        ),
+        _ => directory_error(root, error),
+    })
+}
+
+fn claim(root: &Path) -> Result<Arc<Claim>, SinkError> {
+    Claim::take(root).map_err(|error| match error {
         ClaimError::InUse => SinkError::InUse {
             path: root.to_owned(),
         },
-        ClaimError::Io(error) => failed(error),
-    })?;
-    staging::probe(root).map_err(failed)?;
-    Ok(claim)
+        ClaimError::Io(error) => directory_error(root, error),
+    })
+}
+
+fn directory_error(root: &Path, source: io::Error) -> SinkError {
+    SinkError::Directory {
+        path: root.to_owned(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -96,7 +131,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::plugin::OutputName;
+    use crate::{
+        leader::tests::{leading, lose},
+        plugin::OutputName,
+    };
 
     /// A child that is being started keeps locks that are released meanwhile.
     static STARTS_OR_RELEASES: Mutex<()> = Mutex::new(());
@@ -115,15 +153,15 @@ mod tests {
     #[test]
     fn o2_only_changed_files_are_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let mut sink = DirectorySink::open(&dir.path().join("out")).unwrap();
+        let mut sink = DirectorySink::open(&dir.path().join("out"), Occupancy::Alone).unwrap();
         let both = outputs(&[("a.cfg", "one"), ("certs/x.pem", "pem")]);
         assert_eq!(
-            names(&sink.commit(both.clone()).unwrap()),
+            names(&sink.commit(both.clone(), None).unwrap()),
             ["a.cfg", "certs/x.pem"]
         );
-        assert_eq!(sink.commit(both).unwrap(), []);
+        assert_eq!(sink.commit(both, None).unwrap(), []);
         let changed = sink
-            .commit(outputs(&[("a.cfg", "two"), ("certs/x.pem", "pem")]))
+            .commit(outputs(&[("a.cfg", "two"), ("certs/x.pem", "pem")]), None)
             .unwrap();
         assert_eq!(names(&changed), ["a.cfg"]);
         assert_eq!(changed[0].before.as_deref(), Some(&b"one"[..]));
@@ -149,11 +187,11 @@ mod tests {
     /// Commits a change of `a` together with `blocked`, expects the sentence, and
     /// that nothing changed.
     fn check_refused(dir: &Path, blocked: &str, sentence: &str) {
-        let mut sink = DirectorySink::open(dir).unwrap();
-        sink.commit(outputs(&[("a", "old")])).unwrap();
+        let mut sink = DirectorySink::open(dir, Occupancy::Alone).unwrap();
+        sink.commit(outputs(&[("a", "old")]), None).unwrap();
         let before = entries(dir);
         let new = [("a", "new"), ("new/b", "x"), (blocked, "x")];
-        let error = sink.commit(outputs(&new)).unwrap_err().to_string();
+        let error = sink.commit(outputs(&new), None).unwrap_err().to_string();
         assert!(error.ends_with(sentence), "{error}");
         assert_eq!(fs::read_to_string(dir.join("a")).unwrap(), "old");
         assert_eq!(entries(dir), before, "nothing new stays");
@@ -191,8 +229,8 @@ mod tests {
         fs::write(&outside, "secret").unwrap();
         let link = dir.path().join("a");
         symlink(outside.path(), &link).unwrap();
-        let mut sink = DirectorySink::open(dir.path()).unwrap();
-        let changed = sink.commit(outputs(&[("a", "new")])).unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
+        let changed = sink.commit(outputs(&[("a", "new")]), None).unwrap();
         assert_eq!(changed[0].before, None);
         assert_eq!(fs::read_to_string(&outside).unwrap(), "secret");
         assert!(fs::symlink_metadata(&link).unwrap().is_file());
@@ -208,9 +246,12 @@ mod tests {
             fs::set_permissions(at(name), fs::Permissions::from_mode(bits)).unwrap();
         }
         fs::write(at("plain"), "").unwrap();
-        let mut sink = DirectorySink::open(dir.path()).unwrap();
-        sink.commit(outputs(&[("fresh", "x"), ("key", "x"), ("tool", "x")]))
-            .unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
+        sink.commit(
+            outputs(&[("fresh", "x"), ("key", "x"), ("tool", "x")]),
+            None,
+        )
+        .unwrap();
         assert_eq!(mode(&at("key")), 0o600);
         assert_eq!(mode(&at("tool")), 0o755, "never set-user-ID");
         assert_eq!(mode(&at("fresh")), mode(&at("plain")));
@@ -220,9 +261,9 @@ mod tests {
     fn o1_a_symlink_below_the_directory_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
-        let mut sink = DirectorySink::open(dir.path()).unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
         symlink(outside.path(), dir.path().join("link")).unwrap();
-        let refused = sink.commit(outputs(&[("link/x", "1")]));
+        let refused = sink.commit(outputs(&[("link/x", "1")]), None);
         assert!(
             matches!(refused, Err(SinkError::Symlink { .. })),
             "{refused:?}"
@@ -249,7 +290,7 @@ mod tests {
         ] {
             fs::write(dir.path().join(name), "half").unwrap();
         }
-        DirectorySink::open(dir.path()).unwrap();
+        DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
         let mut expected: Vec<&str> = kept.to_vec();
         expected.push("certs");
         expected.sort_unstable();
@@ -279,16 +320,16 @@ mod tests {
         // Locks are per opened file: this one is as good as another process's.
         let other = fs::File::open(&dir).unwrap();
         other.lock().unwrap();
-        let error = DirectorySink::open(&dir).unwrap_err();
+        let error = DirectorySink::open(&dir, Occupancy::Alone).unwrap_err();
         assert!(
             error.to_string().contains("another host writes there"),
             "{error}"
         );
         // Nor does a host on the directory above touch what is staged here.
-        let _above = DirectorySink::open(above.path());
+        let _above = DirectorySink::open(above.path(), Occupancy::Alone);
         assert_eq!(entries(&dir), [staged]);
         drop(other);
-        let _sink = DirectorySink::open(&dir).unwrap();
+        let _sink = DirectorySink::open(&dir, Occupancy::Alone).unwrap();
         let again = fs::File::open(&dir).unwrap();
         assert!(again.try_lock().is_err(), "the sink holds the lock");
     }
@@ -297,10 +338,10 @@ mod tests {
     fn o2_plugins_of_one_host_may_share_a_directory() {
         let _alone = STARTS_OR_RELEASES.lock();
         let dir = tempfile::tempdir().unwrap();
-        let mut first = DirectorySink::open(dir.path()).unwrap();
-        let mut second = DirectorySink::open(dir.path()).unwrap();
-        first.commit(outputs(&[("a", "1")])).unwrap();
-        second.commit(outputs(&[("b", "2")])).unwrap();
+        let mut first = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
+        let mut second = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
+        first.commit(outputs(&[("a", "1")]), None).unwrap();
+        second.commit(outputs(&[("b", "2")]), None).unwrap();
         drop(first);
         let other = fs::File::open(dir.path()).unwrap();
         assert!(other.try_lock().is_err(), "the second still holds it");
@@ -312,10 +353,10 @@ mod tests {
     fn o2_a_deleted_output_directory_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("out");
-        let mut sink = DirectorySink::open(&root).unwrap();
-        sink.commit(outputs(&[("a", "1")])).unwrap();
+        let mut sink = DirectorySink::open(&root, Occupancy::Alone).unwrap();
+        sink.commit(outputs(&[("a", "1")]), None).unwrap();
         fs::remove_dir_all(&root).unwrap();
-        let changed = sink.commit(outputs(&[("a", "1")])).unwrap();
+        let changed = sink.commit(outputs(&[("a", "1")]), None).unwrap();
         assert_eq!(changed[0].before, None);
         assert_eq!(entries(&root), ["a"]);
         let other = fs::File::open(&root).unwrap();
@@ -333,7 +374,7 @@ mod tests {
             (&file, "it is a regular file, no directory"),
             (&dangling, "it is a symbolic link, no directory"),
         ] {
-            let error = DirectorySink::open(path).unwrap_err();
+            let error = DirectorySink::open(path, Occupancy::Alone).unwrap_err();
             assert!(matches!(error, SinkError::Directory { .. }), "{error:?}");
             assert_eq!(error.source().unwrap().to_string(), sentence);
         }
@@ -344,5 +385,39 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let shown = staging::probe(&dir.path().join("missing")).unwrap_err();
         assert_eq!(shown.raw_os_error(), Some(2), "{shown}");
+    }
+
+    #[test]
+    fn l3_what_was_staged_when_leadership_ended_is_not_renamed_into_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let leadership = leading();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::InTurns).unwrap();
+        let tenure = leadership.tenure().unwrap();
+        sink.commit(outputs(&[("a", "1")]), Some(&tenure)).unwrap();
+        lose(&leadership);
+        let lost = sink.commit(outputs(&[("a", "2"), ("new/b", "2")]), Some(&tenure));
+        assert!(matches!(lost, Err(SinkError::NotLeading)), "{lost:?}");
+        assert_eq!(entries(dir.path()), ["a"]);
+        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "1");
+    }
+
+    #[test]
+    fn l3_a_directory_that_is_written_in_turns_is_free_between_two_commits() {
+        let _alone = STARTS_OR_RELEASES.lock();
+        let dir = tempfile::tempdir().unwrap();
+        let tenure = leading().tenure().unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::InTurns).unwrap();
+        sink.commit(outputs(&[("a", "1")]), Some(&tenure)).unwrap();
+        // Another process commits: it may start meanwhile, and has to wait.
+        let other = fs::File::open(dir.path()).unwrap();
+        other.try_lock().unwrap();
+        DirectorySink::open(dir.path(), Occupancy::InTurns).unwrap();
+        let refused = sink.commit(outputs(&[("a", "2")]), Some(&tenure));
+        assert!(
+            matches!(refused, Err(SinkError::InUse { .. })),
+            "{refused:?}"
+        );
+        drop(other);
+        sink.commit(outputs(&[("a", "2")]), Some(&tenure)).unwrap();
     }
 }

@@ -16,7 +16,20 @@ use std::path::{Path, PathBuf};
 pub use directory::DirectorySink;
 pub use stdout::StdoutSink;
 
-use crate::plugin::{OutputName, Outputs};
+use crate::{
+    leader::{Commit, Tenure},
+    plugin::{OutputName, Outputs},
+};
+
+/// How a host shares its output directories with other processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occupancy {
+    /// The directory is its own until the sink is dropped: a second host is refused at start.
+    Alone,
+    /// The directory is its own while it commits. For hosts of which one leads: those that follow
+    /// must start too, and one that is paused must not keep the next leader out.
+    InTurns,
+}
 
 /// A place for outputs.
 #[derive(Debug)]
@@ -92,6 +105,9 @@ pub enum SinkError {
         /// Why.
         source: std::io::Error,
     },
+    /// The callback began while this process led, and that is over. What it wrote is dropped.
+    #[error("this process does not lead any more")]
+    NotLeading,
     /// Standard output is closed or full.
     #[error("cannot write to standard output")]
     Stdout(#[source] std::io::Error),
@@ -104,6 +120,14 @@ pub struct NotRestored {
     pub path: PathBuf,
     /// Why it could not be set back.
     pub reason: std::io::Error,
+}
+
+/// The last question before the first change that others can see. The answer is held until
+/// all of them are made.
+fn begin(tenure: Option<&Tenure>) -> Result<Option<Commit<'_>>, SinkError> {
+    tenure
+        .map(|tenure| tenure.begin_commit().ok_or(SinkError::NotLeading))
+        .transpose()
 }
 
 fn list(replaced: &[NotRestored]) -> String {
@@ -131,24 +155,32 @@ impl Sink {
     /// # Errors
     /// [`SinkError::Directory`] when it cannot be written, [`SinkError::InUse`] when
     /// another host writes there.
-    pub fn open(target: &Path) -> Result<Self, SinkError> {
+    pub fn open(target: &Path, occupancy: Occupancy) -> Result<Self, SinkError> {
         if target == Path::new("-") {
             Ok(Self::Stdout(StdoutSink::default()))
         } else {
-            DirectorySink::open(target).map(Self::Directory)
+            DirectorySink::open(target, occupancy).map(Self::Directory)
         }
     }
 
     /// Commits the outputs of one callback: those whose content differs from
     /// what is there are replaced, the others are left alone (contract O2).
-    /// Answers what changed, by name.
+    /// With a `tenure`, only if it lasts at the moment at which the first of them
+    /// becomes visible (contract L3). Answers what changed, by name.
     ///
     /// # Errors
     /// [`SinkError`].
-    pub fn commit(&mut self, outputs: Outputs) -> Result<Vec<Changed>, SinkError> {
+    pub fn commit(
+        &mut self,
+        outputs: Outputs,
+        tenure: Option<&Tenure>,
+    ) -> Result<Vec<Changed>, SinkError> {
+        if tenure.is_some_and(|tenure| !tenure.lasts()) {
+            return Err(SinkError::NotLeading);
+        }
         match self {
-            Self::Directory(sink) => sink.commit(outputs),
-            Self::Stdout(sink) => sink.commit(outputs),
+            Self::Directory(sink) => sink.commit(outputs, tenure),
+            Self::Stdout(sink) => sink.commit(outputs, tenure),
         }
     }
 }

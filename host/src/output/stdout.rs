@@ -5,8 +5,11 @@ use std::{
     io::{self, Write},
 };
 
-use super::{Changed, SinkError};
-use crate::plugin::{OutputName, Outputs};
+use super::{Changed, SinkError, begin};
+use crate::{
+    leader::Tenure,
+    plugin::{OutputName, Outputs},
+};
 
 /// Prints each output whose content changed. One output is printed as it is, so
 /// that it can be piped; as soon as a plugin has written several, each comes
@@ -17,13 +20,18 @@ pub struct StdoutSink {
 }
 
 impl StdoutSink {
-    /// Prints what changed since the last commit.
+    /// Prints what changed since the last commit; with a `tenure`, only if it lasts.
     ///
     /// # Errors
-    /// [`SinkError::Stdout`].
-    pub fn commit(&mut self, outputs: Outputs) -> Result<Vec<Changed>, SinkError> {
+    /// [`SinkError::Stdout`], [`SinkError::NotLeading`].
+    pub fn commit(
+        &mut self,
+        outputs: Outputs,
+        tenure: Option<&Tenure>,
+    ) -> Result<Vec<Changed>, SinkError> {
         let mut text = Vec::new();
         let changed = self.render(outputs, &mut text);
+        let _commit = begin(tenure)?;
         let mut stdout = io::stdout().lock();
         stdout
             .write_all(&text)

@@ -787,6 +787,10 @@ enum Step {
         ms: u16,
         outcome: u8,
     },
+    /// Leadership is lost, or won.
+    Elect {
+        leads: bool,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -795,7 +799,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..6_u8).prop_map(|name| Step::Delete { name }),
         1 => (prop::collection::vec(0..6_u8, 0..6), any::<bool>())
             .prop_map(|(names, complete)| Step::List { names, complete }),
-        4 => (0..3_000_u16, 0..4_u8).prop_map(|(ms, outcome)| Step::Run { ms, outcome }),
+        4 => (0..3_000_u16, 0..5_u8).prop_map(|(ms, outcome)| Step::Run { ms, outcome }),
+        1 => any::<bool>().prop_map(|leads| Step::Elect { leads }),
     ]
 }
 
@@ -872,7 +877,7 @@ proptest! {
             let Some(call) = bench.engine.poll(at(now)).pop() else { return false };
             match outcome {
                 Outcome::Ok => believer.hear(&call),
-                Outcome::Failed => {}
+                Outcome::Failed | Outcome::NotLeading => {}
                 Outcome::Died => believer.known.clear(),
             }
             bench.finish(now, outcome);
@@ -914,12 +919,16 @@ proptest! {
                     let outcome = match outcome {
                         0 => Outcome::Failed,
                         1 => Outcome::Died,
+                        2 => Outcome::NotLeading,
                         _ => Outcome::Ok,
                     };
                     run(&mut bench, now, outcome);
                 }
+                Step::Elect { leads: true } => bench.engine.lead(),
+                Step::Elect { leads: false } => bench.engine.follow(),
             }
         }
+        bench.engine.lead();
         // A minute and more is beyond every backoff.
         now += 120_000;
         while run(&mut bench, now, Outcome::Ok) {
@@ -988,4 +997,84 @@ fn s6_the_view_of_a_cached_store_says_so_and_gives_no_bodies() {
     let changes = calls[0].view.store(0).unwrap().changes();
     assert_eq!(changes.len(), 1);
     assert_eq!(changes[0].kind, ChangeKind::Modified);
+}
+
+#[test]
+fn l3_a_follower_keeps_its_stores_and_a_new_leader_is_told_everything() {
+    let mut bench = Bench::new(&[
+        spec("maps"),
+        WatchSpec {
+            object_name: Some("a".to_owned()),
+            ..spec("one")
+        },
+    ]);
+    bench.engine.follow();
+    bench.list(0, vec![object("a", 1, 1, 1)]);
+    bench.feed(1, WatchOutput::Applied(object("b", 1, 2, 1)));
+    bench.store = StoreId(1);
+    bench.list(2, vec![object("a", 1, 1, 1)]);
+    assert_eq!(bench.told(10_000), None);
+    assert_eq!(bench.engine.next_due(), None);
+    assert!(bench.engine.is_synced(bench.plugin), "it is ready to lead");
+    bench.engine.lead();
+    assert_eq!(bench.told(10_000), some("sync 0 2"));
+    assert_eq!(bench.told(10_000), some("applied 1 1"));
+    assert_eq!(bench.told(20_000), None);
+
+    // It follows for a while: whatever others did meanwhile, it starts anew.
+    bench.engine.follow();
+    bench.store = StoreId(0);
+    bench.delete(21_000, "b");
+    assert_eq!(bench.told(30_000), None);
+    bench.engine.lead();
+    assert_eq!(bench.told(30_000), some("sync 0 1"));
+    assert_eq!(bench.told(30_000), some("applied 1 1"));
+    assert_eq!(bench.told(40_000), None);
+}
+
+#[test]
+fn l3_a_callback_that_leadership_was_lost_under_is_no_failure_and_loses_no_change() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![object("a", 1, 1, 1)]);
+    assert_eq!(bench.told(0), some("sync 0 1"));
+    bench.feed(1_000, WatchOutput::Applied(object("b", 1, 2, 1)));
+    assert_eq!(bench.due(1_000), some("change 0 +1 ~0 -0 +b"));
+    bench.engine.follow();
+    bench.finish(1_001, Outcome::NotLeading);
+    assert_eq!(bench.engine.failures(bench.plugin), 0);
+    assert_eq!(bench.told(1_002), None);
+    bench.engine.lead();
+    assert_eq!(
+        bench.told(1_002),
+        some("sync 0 2"),
+        "at once, and everything"
+    );
+
+    // The end comes before the engine hears of the loss.
+    bench.feed(3_000, WatchOutput::Applied(object("c", 1, 3, 1)));
+    assert_eq!(bench.due(3_000), some("change 0 +1 ~0 -0 +c"));
+    bench.finish(3_001, Outcome::NotLeading);
+    assert_eq!(bench.told(3_500), some("change 0 +1 ~0 -0 +c"));
+
+    // A callback that was still committed tells the next time of leading nothing.
+    bench.feed(5_000, WatchOutput::Applied(object("d", 1, 4, 1)));
+    assert_eq!(bench.due(5_000), some("change 0 +1 ~0 -0 +d"));
+    bench.engine.follow();
+    bench.engine.lead();
+    bench.finish(5_001, Outcome::Ok);
+    assert_eq!(bench.told(5_001), some("sync 0 4"));
+}
+
+#[test]
+fn l3_a_follower_holds_no_old_bodies_for_changes_that_it_will_not_tell() {
+    let mut bench = Bench::new(&[spec("maps")]);
+    bench.list(0, vec![object("a", 1, 1, 1)]);
+    assert_eq!(bench.told(0), some("sync 0 1"));
+    bench.engine.follow();
+    let old = {
+        let snapshot = bench.engine.snapshot(bench.store).unwrap();
+        Arc::downgrade(snapshot.list().next().unwrap())
+    };
+    bench.feed(1, WatchOutput::Applied(object("a", 1, 2, 2)));
+    assert!(old.upgrade().is_none());
 }

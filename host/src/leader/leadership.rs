@@ -97,7 +97,8 @@ impl Tenure {
             granted.commits += usize::from(lasts);
             lasts
         });
-        begun.then_some(Commit(&self.leadership))
+        // Lazily: a commit that is made counts down when it is dropped.
+        begun.then(|| Commit(&self.leadership))
     }
 }
 

@@ -17,6 +17,7 @@ mod diff;
 pub mod driver;
 pub mod grants;
 pub mod leader;
+pub mod observe;
 pub mod output;
 pub mod plugin;
 pub mod run;

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use haptic_core::{
+    Time,
     engine::{Callback, Engine, Outcome, PluginId, StoreId},
     spec::{SpecErrors, WatchPlan, plan_all},
 };
@@ -22,7 +23,8 @@ use crate::{
     diff,
     driver::Clock,
     grants::{self, Refusal},
-    leader::{Changes, LeaderElector, Leadership, LeaseConfig, LeaseConfigErrors, Tenure},
+    leader::{self, Changes, LeaderElector, Leadership, LeaseConfig, LeaseConfigErrors, Tenure},
+    observe::{Ask, Books, HostState, LeaderStatus, Server},
     output::{Occupancy, Sink, SinkError},
     plugin::{CallError, Instance, Limits, LogLevel, LogLine, LogSink, Plugin},
     watches::{self, News, Watches},
@@ -277,7 +279,12 @@ fn log_sink(plugin: &str) -> LogSink {
 /// Everything that happens to the loop.
 enum Event {
     Watch(News),
-    Done { plugin: PluginId, done: Done },
+    /// Somebody wants to see the state.
+    Asked(Ask),
+    Done {
+        plugin: PluginId,
+        done: Done,
+    },
     Stop,
 }
 
@@ -287,8 +294,14 @@ impl From<News> for Event {
     }
 }
 
+impl From<Ask> for Event {
+    fn from(ask: Ask) -> Self {
+        Self::Asked(ask)
+    }
+}
+
 /// Runs the plugins until `stop` resolves, or with [`RunOptions::once`] until
-/// each has been told everything.
+/// each has been told everything. `server` shows meanwhile what it does.
 ///
 /// # Errors
 /// [`RunError`]. Without `once` a failing plugin is retried and never ends the run.
@@ -296,6 +309,7 @@ pub async fn run(
     access: Access,
     prepared: Vec<Prepared>,
     options: RunOptions,
+    server: Option<Server>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let election = match options.election.clone() {
@@ -307,10 +321,12 @@ pub async fn run(
     let bodies = Bodies::of(&access, clock, options.cache_bytes);
     let mut engine = Engine::new();
     let mut workers = HashMap::new();
+    let mut books = Books::default();
     let own = access.own_namespace.clone().unwrap_or_default();
     for prepared in prepared {
         let name = prepared.run.plugin.name().to_owned();
         let plugin = engine.add_plugin(&name, &prepared.plans, &own);
+        books.open(plugin, &name, prepared.run.output.display().to_string());
         let worker_options = WorkerOptions {
             plugin: prepared.run.plugin,
             limits: options.limits.clone(),
@@ -342,9 +358,12 @@ pub async fn run(
     if election.is_some() {
         engine.follow();
     }
+    let endpoints = server.map(|server| tokio::spawn(server.run(events.clone(), books.metrics())));
     let mut dispatch = Dispatch {
         engine,
         workers,
+        books,
+        cluster: access.url,
         clock,
         options,
         running: 0,
@@ -352,12 +371,18 @@ pub async fn run(
         leadership: election
             .as_ref()
             .map(|election| election.leadership.clone()),
+        standing: election
+            .as_ref()
+            .map(|election| (election.identity.clone(), election.status.clone())),
         tenure: None,
     };
     let result = dispatch.run(&mut queue, &watches).await;
     stopper.abort();
     if let Some(election) = election {
         election.stop().await;
+    }
+    if let Some(endpoints) = endpoints {
+        endpoints.abort();
     }
     result
 }
@@ -366,21 +391,27 @@ pub async fn run(
 /// expire.
 struct Election {
     leadership: Leadership,
+    identity: String,
+    status: watch::Receiver<leader::LeaderStatus>,
     stop: oneshot::Sender<()>,
     ended: JoinSet<()>,
 }
 
 impl Election {
     fn start(access: &Access, config: LeaseConfig) -> Result<Self, RunError> {
+        let identity = config.identity.clone();
         let elector =
             LeaderElector::new(access.client.clone(), config).map_err(RunError::Election)?;
         let leadership = elector.leadership();
+        let status = elector.status();
         let (stop, stopped) = oneshot::channel();
         let mut ended = JoinSet::new();
         // What it tells is in the log already, and in the leadership.
         ended.spawn(elector.run(async { drop(stopped.await) }, drop));
         Ok(Self {
             leadership,
+            identity,
+            status,
             stop,
             ended,
         })
@@ -396,6 +427,9 @@ impl Election {
 struct Dispatch {
     engine: Engine,
     workers: HashMap<PluginId, Worker>,
+    books: Books,
+    /// The API server's URL.
+    cluster: String,
     clock: Clock,
     options: RunOptions,
     running: usize,
@@ -403,6 +437,8 @@ struct Dispatch {
     stopping: Option<(tokio::time::Instant, Stop)>,
     /// `None`: there is no election, and this process always leads.
     leadership: Option<Leadership>,
+    /// What this process calls itself in the election, and how that stands.
+    standing: Option<(String, watch::Receiver<leader::LeaderStatus>)>,
     /// The time of leading that the engine knows of.
     tenure: Option<Tenure>,
 }
@@ -556,6 +592,7 @@ impl Dispatch {
         let now = self.clock.now();
         match event {
             Event::Watch(news) => watches.take_in(&mut self.engine, now, news),
+            Event::Asked(ask) => ask.answer(self.state(now, watches)),
             Event::Done { plugin, done } => {
                 self.running -= 1;
                 if done.result.as_ref().is_err_and(WorkError::reader_is_gone) {
@@ -568,6 +605,8 @@ impl Dispatch {
                     .as_ref()
                     .map_or_else(WorkError::outcome, |_| Outcome::Ok);
                 self.engine.finished(now, plugin, outcome);
+                self.books
+                    .enter(now, plugin, &done.callback, &done.watch_name, &done.result);
                 self.report(plugin, done)?;
             }
             Event::Stop => {
@@ -576,6 +615,27 @@ impl Dispatch {
             }
         }
         Ok(())
+    }
+
+    fn state(&self, now: Time, watches: &Watches) -> HostState {
+        HostState {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_seconds: now.since_origin().as_secs_f64(),
+            cluster: self.cluster.clone(),
+            leader: self.leader(),
+            watches: watches.status(&self.engine, now),
+            plugins: self.books.plugins(now, &self.engine),
+        }
+    }
+
+    fn leader(&self) -> Option<LeaderStatus> {
+        let leadership = self.leadership.as_ref()?;
+        let (identity, status) = self.standing.as_ref()?;
+        Some(LeaderStatus {
+            identity: identity.clone(),
+            leads: leadership.is_leading(),
+            holder: status.borrow().holder.clone().unwrap_or_default(),
+        })
     }
 
     fn report(&self, plugin: PluginId, done: Done) -> Result<(), RunError> {

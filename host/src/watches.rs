@@ -25,6 +25,7 @@ use crate::{
     cached::Bodies,
     chain::printable,
     driver::{CONCURRENT_LISTS, Clock, Driver, Report},
+    observe::WatchStatus,
 };
 
 /// Something that a stream reported.
@@ -120,6 +121,32 @@ impl Watches {
                 }
             }
         }
+    }
+
+    /// How each stream is.
+    pub(crate) fn status(&self, engine: &Engine, now: Time) -> Vec<WatchStatus> {
+        self.streams
+            .iter()
+            .filter_map(|stream| {
+                let &(store, source) = stream.readers.first()?;
+                let (_, plan, sources) = engine.stores().find(|(id, _, _)| *id == store)?;
+                let source = sources.get(source)?;
+                let status = engine.status(store)?;
+                let freshness = &source.freshness;
+                Some(WatchStatus {
+                    name: stream.name.clone(),
+                    resource: plan.resource.to_string(),
+                    namespace: source.namespace.clone().unwrap_or_default(),
+                    state: freshness.state.as_str().to_owned(),
+                    detail: freshness.state.to_string(),
+                    since_seconds: (now - freshness.since).as_secs_f64(),
+                    objects: status.objects,
+                    quarantined: status.quarantined,
+                    unkeyed: status.unkeyed,
+                    required: plan.required,
+                })
+            })
+            .collect()
     }
 
     /// The streams that have not delivered everything, each with its state.

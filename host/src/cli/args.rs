@@ -129,6 +129,12 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) election: ElectionArgs,
 
+    /// Serve metrics, health, readiness, the state as JSON, and a page for a
+    /// person: /metrics, /healthz, /readyz, /debug/state, /. A port alone is one of
+    /// loopback; there is no authentication.
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    pub(super) listen: Option<ListenArg>,
+
     /// Memory that a plugin may use.
     #[arg(
         long,
@@ -248,6 +254,23 @@ impl FromStr for DurationArg {
     }
 }
 
+/// A port of loopback, or an address with its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ListenArg(pub(super) SocketAddr);
+
+impl FromStr for ListenArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+            return Ok(Self(SocketAddr::from(([127, 0, 0, 1], port))));
+        }
+        text.parse().map(Self).map_err(|_| {
+            format!("{text:?} is no address: write `9090`, `127.0.0.1:9090` or `0.0.0.0:9090`")
+        })
+    }
+}
+
 /// A number of bytes with a unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SizeArg(pub(super) u64);
@@ -280,6 +303,22 @@ impl FromStr for SizeArg {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn v1_a_port_alone_is_one_of_loopback() {
+        for (text, address) in [
+            ("9090", "127.0.0.1:9090"),
+            (":9090", "127.0.0.1:9090"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            let parsed: ListenArg = text.parse().unwrap();
+            assert_eq!(parsed.0.to_string(), address);
+        }
+        for text in ["", "70000", "localhost", "host:80"] {
+            assert!(text.parse::<ListenArg>().is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn sizes_have_units() {

@@ -23,6 +23,7 @@ use crate::{
     chain::chain,
     config::{self, Config, ConfigError, PluginConfig},
     output::Occupancy,
+    observe::{ServeError, Server},
     plugin::{Limits, LoadError, Runtime, RuntimeError, RuntimeOptions},
     run::{self, PluginRun, RunError, RunOptions},
 };
@@ -92,7 +93,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         if cause.is::<ConfigError>() || cause.is::<LoadError>() || cause.is::<Wrong>() {
             return exit::CONFIGURATION;
         }
-        if cause.is::<RuntimeError>() {
+        if cause.is::<RuntimeError>() || cause.is::<ServeError>() {
             return exit::CONFIGURATION;
         }
     }
@@ -198,8 +199,18 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         cache_bytes: usize::try_from(args.cache_limit.0).unwrap_or(usize::MAX),
         election,
     };
-    run::run(access, prepared, options, stop_signal()).await?;
+    let server = match args.listen {
+        Some(address) => Some(listen(address.0).await?),
+        None => None,
+    };
+    run::run(access, prepared, options, server, stop_signal()).await?;
     Ok(())
+}
+
+async fn listen(address: std::net::SocketAddr) -> Result<Server, ServeError> {
+    let server = Server::bind(address).await?;
+    info!("listening on http://{}", server.address());
+    Ok(server)
 }
 
 /// An embedded cluster and what feeds it: edits to the manifests are followed for

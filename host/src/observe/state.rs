@@ -1,0 +1,245 @@
+//! What the host shows of itself: a plain copy of its state, made by the dispatch
+//! loop when somebody asks. Owns the words; knows neither HTTP nor where the
+//! numbers come from.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+/// Outputs that are shown of one plugin, the last changed first: what a person can
+/// read, and a bound on the answer.
+pub const MAX_OUTPUTS: usize = 200;
+
+/// The host at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HostState {
+    /// Of this program.
+    pub version: String,
+    /// Seconds since the host started.
+    pub uptime_seconds: f64,
+    /// The API server's URL.
+    pub cluster: String,
+    /// With leader election: how this process stands.
+    pub leader: Option<LeaderStatus>,
+    /// Every watch, in the order of the plugins that declared them.
+    pub watches: Vec<WatchStatus>,
+    /// Every plugin.
+    pub plugins: Vec<PluginStatus>,
+}
+
+/// How this process stands in its leader election.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct LeaderStatus {
+    /// What this process calls itself.
+    pub identity: String,
+    /// Whether it leads.
+    pub leads: bool,
+    /// Who holds the lease, as last seen; empty when nobody does.
+    pub holder: String,
+}
+
+/// One watch: one stream of one resource in one scope.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct WatchStatus {
+    /// The watch's name, with its namespace when it covers several.
+    pub name: String,
+    /// Such as `ingresses.v1.networking.k8s.io`.
+    pub resource: String,
+    /// The namespace; empty: all of them.
+    pub namespace: String,
+    /// The word of contract W9: `discovering`, `waiting-for-crd`, `forbidden`,
+    /// `listing`, `synced`, `stale` or `failing`.
+    pub state: String,
+    /// The state as a sentence.
+    pub detail: String,
+    /// Seconds that it has been in this state.
+    pub since_seconds: f64,
+    /// Objects in the store that it feeds.
+    pub objects: usize,
+    /// Objects that could not be decoded so far (contract W8).
+    pub quarantined: u64,
+    /// Objects without a key for the primary index (contract I4).
+    pub unkeyed: usize,
+    /// Whether readiness waits for it.
+    pub required: bool,
+}
+
+/// One plugin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PluginStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether every required watch of it is synced.
+    pub synced: bool,
+    /// Whether it failed so often that it is not called any more (contract P2).
+    pub broken: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Callbacks that succeeded.
+    pub succeeded: u64,
+    /// Callbacks that failed.
+    pub failed: u64,
+    /// Instances that were made after the first: after a trap, or a new version.
+    pub restarts: u64,
+    /// Linear memory of its instance, in bytes, after the last callback.
+    pub memory_bytes: u64,
+    /// The last callback that succeeded.
+    pub last: Option<CallbackStatus>,
+    /// The last failure.
+    pub last_error: Option<ErrorStatus>,
+    /// Where its outputs go: a directory, `-`, or an object of the cluster.
+    pub sink: String,
+    /// Its outputs, the last changed first; at most [`MAX_OUTPUTS`].
+    pub outputs: Vec<OutputStatus>,
+}
+
+/// A callback that succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CallbackStatus {
+    /// The export.
+    pub callback: String,
+    /// The watch that it was about.
+    pub watch: String,
+    /// Objects that were new.
+    pub created: usize,
+    /// Objects that were different.
+    pub modified: usize,
+    /// Objects that were gone.
+    pub deleted: usize,
+    /// How long it ran.
+    pub duration_seconds: f64,
+    /// How long ago it ended.
+    pub ago_seconds: f64,
+}
+
+/// A failure.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ErrorStatus {
+    /// What failed.
+    pub text: String,
+    /// How long ago.
+    pub ago_seconds: f64,
+}
+
+/// One output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OutputStatus {
+    /// Its name.
+    pub name: String,
+    /// Its size.
+    pub bytes: usize,
+    /// How long ago it changed.
+    pub ago_seconds: f64,
+}
+
+impl HostState {
+    /// Whether the host does its work: every plugin has all it requires, and is
+    /// still called. A watch that has gone stale does not count against it: what is
+    /// known is served on, and taking the process out would help nobody.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.plugins.iter().all(PluginStatus::is_ready)
+    }
+
+    /// One line a watch and a plugin, in the form of the API server's own
+    /// `/readyz?verbose`.
+    #[must_use]
+    pub fn ready_lines(&self) -> String {
+        let mut text = String::new();
+        for watch in &self.watches {
+            let sign = match (watch.state.as_str(), watch.required) {
+                ("synced" | "stale", _) => "[+]",
+                (_, false) => "[~]",
+                (_, true) => "[-]",
+            };
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{sign}watch {}: {}, {} objects",
+                watch.name, watch.detail, watch.objects
+            );
+        }
+        for plugin in &self.plugins {
+            let (sign, what) = match (plugin.broken, plugin.synced) {
+                (true, _) => ("[-]", "given up after too many failures"),
+                (false, false) => ("[-]", "waits for its watches"),
+                (false, true) if plugin.failures > 0 => ("[+]", "fails, and is tried again"),
+                (false, true) => ("[+]", "ok"),
+            };
+            let _ = writeln!(text, "{sign}plugin {}: {what}", plugin.name);
+        }
+        if let Some(leader) = &self.leader {
+            let what = match (leader.leads, leader.holder.as_str()) {
+                (true, _) => "leads".to_owned(),
+                (false, "") => "nobody leads".to_owned(),
+                (false, holder) => format!("follows {holder}"),
+            };
+            let _ = writeln!(text, "[+]leader election: {what}");
+        }
+        text.push_str(if self.is_ready() {
+            "readyz check passed\n"
+        } else {
+            "readyz check failed\n"
+        });
+        text
+    }
+}
+
+impl PluginStatus {
+    fn is_ready(&self) -> bool {
+        self.synced && !self.broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(watch: &str, required: bool, synced: bool, broken: bool) -> HostState {
+        HostState {
+            watches: vec![WatchStatus {
+                name: "ingresses".to_owned(),
+                state: watch.to_owned(),
+                detail: watch.to_owned(),
+                required,
+                ..WatchStatus::default()
+            }],
+            plugins: vec![PluginStatus {
+                name: "render".to_owned(),
+                synced,
+                broken,
+                ..PluginStatus::default()
+            }],
+            ..HostState::default()
+        }
+    }
+
+    #[test]
+    fn v1_readiness_says_which_watch_and_which_plugin_is_missing() {
+        for (state, ready, lines) in [
+            (
+                state("synced", true, true, false),
+                true,
+                "[+]watch ingresses: synced, 0 objects\n[+]plugin render: ok\nreadyz check passed\n",
+            ),
+            (
+                state("failing", true, false, false),
+                false,
+                "[-]watch ingresses: failing, 0 objects\n[-]plugin render: waits for its watches\nreadyz check failed\n",
+            ),
+            (
+                state("waiting-for-crd", false, true, false),
+                true,
+                "[~]watch ingresses: waiting-for-crd, 0 objects\n[+]plugin render: ok\nreadyz check passed\n",
+            ),
+            (
+                state("stale", true, true, true),
+                false,
+                "[+]watch ingresses: stale, 0 objects\n[-]plugin render: given up after too many failures\nreadyz check failed\n",
+            ),
+        ] {
+            assert_eq!(state.is_ready(), ready, "{lines}");
+            assert_eq!(state.ready_lines(), lines);
+        }
+    }
+}

@@ -10,7 +10,7 @@ use haptic_core::{
     spec::{SpecErrors, WatchPlan, plan_all},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
 use tracing::{error, info, warn};

@@ -22,8 +22,8 @@ use crate::{
     access::{self, Access, AccessError, AccessOptions},
     chain::chain,
     config::{self, Config, ConfigError, PluginConfig},
-    output::Occupancy,
     observe::{ServeError, Server},
+    output::Occupancy,
     plugin::{Limits, LoadError, Runtime, RuntimeError, RuntimeOptions},
     run::{self, PluginRun, RunError, RunOptions},
 };

@@ -336,15 +336,15 @@ fn resident_bytes() -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::observe::{PluginStatus, WatchStatus};
 
-    #[test]
-    fn v1_every_documented_metric_is_there() {
-        let metrics = Metrics::new();
-        metrics.succeeded("render", "on-change", Duration::from_micros(300), 10, 1);
-        metrics.failed("render", "on-change");
-        let state = HostState {
+    /// One watch and one plugin.
+    fn state() -> HostState {
+        HostState {
             watches: vec![WatchStatus {
                 name: "ingresses".to_owned(),
                 state: "synced".to_owned(),
@@ -358,7 +358,44 @@ mod tests {
                 ..PluginStatus::default()
             }],
             ..HostState::default()
-        };
+        }
+    }
+
+    fn told() -> Metrics {
+        let metrics = Metrics::new();
+        metrics.succeeded("render", "on-change", Duration::from_micros(300), 10, 1);
+        metrics.failed("render", "on-change");
+        metrics
+    }
+
+    #[test]
+    fn v1_the_documented_names_are_those_that_are_served() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
+        let documented: BTreeSet<String> = std::fs::read_to_string(path)
+            .unwrap()
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `haptic_")?.split('`').next())
+            .map(|name| {
+                let name = name.trim_end_matches("_total");
+                format!(
+                    "haptic_{}",
+                    name.strip_suffix("build_info").map_or(name, |_| "build")
+                )
+            })
+            .collect();
+        let text = told().text(&state());
+        let served: BTreeSet<String> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(documented, served);
+    }
+
+    #[test]
+    fn v1_metrics_carry_what_they_were_told() {
+        let metrics = told();
+        let state = state();
         let text = metrics.text(&state);
         for line in [
             "haptic_watch_state{watch=\"ingresses\",namespace=\"\",state=\"synced\"} 1",

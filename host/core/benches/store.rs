@@ -227,13 +227,18 @@ fn body(i: usize, version: u32) -> String {
 fn object(i: usize, version: u32) -> Object {
     let body = body(i, version);
     let resource_version = format!("{i:09}");
-    let start = body.find(&resource_version).unwrap();
+    let uid = format!("9e6f2a5c-0b1d-4c3e-8f7a-{i:012}");
+    let spot = |text: &str| {
+        let start = body.find(&format!("\"{text}\"")).unwrap() + 1;
+        Some(start..start + text.len())
+    };
     Object::new(ObjectParts {
         identity: Identity::new(&namespace(i), &name(i)).unwrap(),
-        uid: &format!("9e6f2a5c-0b1d-4c3e-8f7a-{i:012}"),
+        uid: &uid,
         resource_version: &resource_version,
         body: &body,
-        resource_version_span: Some(start..start + resource_version.len()),
+        uid_span: spot(&uid),
+        resource_version_span: spot(&resource_version),
         keys: vec![
             Vec::new(),
             vec![key::encode([&*host(i)])],

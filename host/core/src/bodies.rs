@@ -330,6 +330,7 @@ mod tests {
             uid,
             resource_version,
             body: &"x".repeat(bytes),
+            uid_span: None,
             resource_version_span: None,
             keys: Vec::new(),
         };

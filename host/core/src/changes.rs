@@ -193,6 +193,7 @@ mod tests {
             uid,
             resource_version: version,
             body,
+            uid_span: None,
             resource_version_span: None,
             keys: Vec::new(),
         })

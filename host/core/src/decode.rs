@@ -306,14 +306,16 @@ impl Decoder {
             .select
             .iter()
             .all(|(target, negated, value)| keys::equals(&matched, *target, value) != *negated);
-        let uid = matched
-            .string(UID)
-            .map_or(Cow::Borrowed(""), |(value, _)| value);
+        let (uid, uid_span) = match matched.string(UID) {
+            Some((value, found)) => (value, found.body_span(moved)),
+            None => (Cow::Borrowed(""), None),
+        };
         let parts = ObjectParts {
             identity,
             uid: &uid,
             resource_version: &resource_version,
             body: &self.scratch.out,
+            uid_span,
             resource_version_span: span,
             keys,
         };

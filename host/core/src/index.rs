@@ -207,7 +207,7 @@ fn prefixes(
     components: usize,
 ) -> impl Iterator<Item = (u32, u32, &[u8])> {
     (0..)
-        .zip(object.keys(slot))
+        .zip(object.keys(slot).iter())
         .filter_map(move |(ordinal, key)| {
             let len = key::prefix_len(key, components)?;
             Some((ordinal, u32::try_from(len).ok()?, key.get(..len)?))

@@ -2,6 +2,8 @@
 //! is found, and its filtered JSON, or what stands for it in a cached store. Does not
 //! know how it was decoded ([`crate::decode`]) nor where it is kept ([`crate::store`]).
 
+mod keys;
+
 use std::{
     cmp::Ordering,
     fmt,
@@ -9,6 +11,9 @@ use std::{
     ops::Range,
     sync::Arc,
 };
+
+pub use keys::Keys;
+use keys::PackedKeys;
 
 /// Namespace and name of an object, as one string `namespace NUL name`.
 ///
@@ -129,6 +134,9 @@ pub struct ObjectParts<'a> {
     pub resource_version: &'a str,
     /// The filtered JSON.
     pub body: &'a str,
+    /// Where in `body` the text of the uid string stands (without its quotes); `None`
+    /// when the filter removed it. The uid is stored once then, in the body.
+    pub uid_span: Option<Range<usize>>,
     /// Where in `body` the text of the resourceVersion string stands (without
     /// its quotes); `None` when the filter removed it.
     pub resource_version_span: Option<Range<usize>>,
@@ -154,10 +162,7 @@ pub enum Keep {
 /// store, snapshots and guests.
 pub struct Object {
     identity: Identity,
-    /// uid, then resourceVersion.
-    versions: Box<str>,
-    uid_len: u32,
-    keys: Box<[Box<[EncodedKey]>]>,
+    keys: PackedKeys,
     content: Content,
 }
 
@@ -165,11 +170,52 @@ pub struct Object {
 enum Content {
     Body {
         body: Body,
+        /// Where in it the uid stands.
+        uid: Span,
         /// Where in it the resourceVersion stands.
-        span: (u32, u32),
+        resource_version: Span,
+        /// What of both does not stand there, or not as it is.
+        apart: Option<Box<Versions>>,
     },
-    Digest(Digest),
-    Version,
+    Digest {
+        digest: Digest,
+        versions: Versions,
+    },
+    Version {
+        versions: Versions,
+    },
+}
+
+/// A part of a body; empty when there is none.
+type Span = (u32, u32);
+
+/// uid and resourceVersion.
+struct Versions {
+    /// The uid, then the resourceVersion.
+    text: Box<str>,
+    uid_len: u32,
+}
+
+impl Versions {
+    fn new(uid: &str, resource_version: &str) -> Result<Self, TooLarge> {
+        Ok(Self {
+            uid_len: fit(uid.len())?,
+            text: [uid, resource_version].concat().into_boxed_str(),
+        })
+    }
+
+    fn uid(&self) -> &str {
+        self.split().0
+    }
+
+    fn resource_version(&self) -> &str {
+        self.split().1
+    }
+
+    fn split(&self) -> (&str, &str) {
+        self.text
+            .split_at(usize::try_from(self.uid_len).unwrap_or(0))
+    }
 }
 
 /// 128 bits of a text. The keys of the hash are fixed, so a collision can be made, with
@@ -202,33 +248,43 @@ impl Object {
     /// # Errors
     /// [`TooLarge`] when a length does not fit 32 bits.
     pub fn keeping(keep: Keep, parts: ObjectParts<'_>) -> Result<Self, TooLarge> {
-        let fit = |n: usize| u32::try_from(n).map_err(|_| TooLarge);
-        let uid_len = fit(parts.uid.len())?;
-        let span = match &parts.resource_version_span {
-            Some(range) => (fit(range.start)?, fit(range.end)?),
-            None => (0, 0),
-        };
-        let mut versions = String::with_capacity(parts.uid.len() + parts.resource_version.len());
-        versions.push_str(parts.uid);
-        versions.push_str(parts.resource_version);
-        let keys = if parts.keys.iter().all(Vec::is_empty) {
-            Box::default()
-        } else {
-            parts.keys.into_iter().map(Vec::into_boxed_slice).collect()
-        };
+        let uid_span = span(parts.uid_span)?;
+        let version_span = span(parts.resource_version_span)?;
         let content = match keep {
-            Keep::Body => Content::Body {
-                body: Body::new(parts.body),
-                span,
+            Keep::Body => {
+                // With escapes it is not what the body says.
+                let missing = |text, span| {
+                    if part(parts.body, span) == text {
+                        ""
+                    } else {
+                        text
+                    }
+                };
+                let uid = missing(parts.uid, uid_span);
+                let resource_version = missing(parts.resource_version, version_span);
+                let apart = if uid.is_empty() && resource_version.is_empty() {
+                    None
+                } else {
+                    Some(Box::new(Versions::new(uid, resource_version)?))
+                };
+                Content::Body {
+                    body: Body::new(parts.body),
+                    uid: uid_span,
+                    resource_version: version_span,
+                    apart,
+                }
+            }
+            Keep::Digest => Content::Digest {
+                digest: Digest::of(around(parts.body, version_span)),
+                versions: Versions::new(parts.uid, parts.resource_version)?,
             },
-            Keep::Digest => Content::Digest(Digest::of(around(parts.body, span))),
-            Keep::Version => Content::Version,
+            Keep::Version => Content::Version {
+                versions: Versions::new(parts.uid, parts.resource_version)?,
+            },
         };
         Ok(Self {
             identity: parts.identity,
-            versions: versions.into_boxed_str(),
-            uid_len,
-            keys,
+            keys: PackedKeys::new(&parts.keys)?,
             content,
         })
     }
@@ -254,13 +310,34 @@ impl Object {
     /// `metadata.uid`; empty when the server sent none.
     #[must_use]
     pub fn uid(&self) -> &str {
-        self.versions.split_at(self.uid_len()).0
+        match &self.content {
+            Content::Body {
+                body, uid, apart, ..
+            } => match apart.as_deref().map(Versions::uid) {
+                None | Some("") => part(body.as_str(), *uid),
+                Some(apart) => apart,
+            },
+            Content::Digest { versions, .. } | Content::Version { versions } => versions.uid(),
+        }
     }
 
     /// `metadata.resourceVersion`; empty when the server sent none.
     #[must_use]
     pub fn resource_version(&self) -> &str {
-        self.versions.split_at(self.uid_len()).1
+        match &self.content {
+            Content::Body {
+                body,
+                resource_version,
+                apart,
+                ..
+            } => match apart.as_deref().map(Versions::resource_version) {
+                None | Some("") => part(body.as_str(), *resource_version),
+                Some(apart) => apart,
+            },
+            Content::Digest { versions, .. } | Content::Version { versions } => {
+                versions.resource_version()
+            }
+        }
     }
 
     /// The filtered JSON; none of an object of a cached store.
@@ -268,14 +345,14 @@ impl Object {
     pub fn body(&self) -> Option<&Body> {
         match &self.content {
             Content::Body { body, .. } => Some(body),
-            Content::Digest(_) | Content::Version => None,
+            Content::Digest { .. } | Content::Version { .. } => None,
         }
     }
 
     /// The object's keys in the `index`-th index, encoded; empty when it has none.
     #[must_use]
-    pub fn keys(&self, index: usize) -> &[EncodedKey] {
-        self.keys.get(index).map_or(&[], |keys| keys)
+    pub fn keys(&self, index: usize) -> Keys<'_> {
+        self.keys.of(index)
     }
 
     /// Whether two versions of an object differ in nothing but
@@ -286,25 +363,49 @@ impl Object {
         self.uid() == other.uid()
             && self.keys == other.keys
             && match (&self.content, &other.content) {
-                (Content::Body { body: a, span: at }, Content::Body { body: b, span: bt }) => {
-                    around(a.as_str(), *at) == around(b.as_str(), *bt)
-                }
-                (Content::Digest(a), Content::Digest(b)) => a == b,
-                (Content::Version, Content::Version) => {
+                (
+                    Content::Body {
+                        body: a,
+                        resource_version: at,
+                        ..
+                    },
+                    Content::Body {
+                        body: b,
+                        resource_version: bt,
+                        ..
+                    },
+                ) => around(a.as_str(), *at) == around(b.as_str(), *bt),
+                (Content::Digest { digest: a, .. }, Content::Digest { digest: b, .. }) => a == b,
+                (Content::Version { .. }, Content::Version { .. }) => {
                     self.resource_version() == other.resource_version()
                         && !self.resource_version().is_empty()
                 }
-                (Content::Body { .. } | Content::Digest(_) | Content::Version, _) => false,
+                (Content::Body { .. } | Content::Digest { .. } | Content::Version { .. }, _) => {
+                    false
+                }
             }
-    }
-
-    fn uid_len(&self) -> usize {
-        usize::try_from(self.uid_len).unwrap_or(0)
     }
 }
 
+fn fit(length: usize) -> Result<u32, TooLarge> {
+    u32::try_from(length).map_err(|_| TooLarge)
+}
+
+fn span(range: Option<Range<usize>>) -> Result<Span, TooLarge> {
+    match range {
+        Some(range) => Ok((fit(range.start)?, fit(range.end)?)),
+        None => Ok((0, 0)),
+    }
+}
+
+fn part(body: &str, span: Span) -> &str {
+    let start = usize::try_from(span.0).unwrap_or(usize::MAX);
+    let end = usize::try_from(span.1).unwrap_or(usize::MAX);
+    body.get(start..end).unwrap_or("")
+}
+
 /// What is before and after the resourceVersion in a body.
-fn around(body: &str, span: (u32, u32)) -> (&str, &str) {
+fn around(body: &str, span: Span) -> (&str, &str) {
     // Both ends stand on an ASCII quote, hence on character boundaries.
     let start = usize::try_from(span.0).unwrap_or(usize::MAX);
     let end = usize::try_from(span.1).unwrap_or(usize::MAX);

@@ -272,6 +272,7 @@ mod tests {
                 uid: "",
                 resource_version: "",
                 body: "{}",
+                uid_span: None,
                 resource_version_span: None,
                 keys: keys.collect(),
             };

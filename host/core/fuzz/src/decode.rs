@@ -76,7 +76,8 @@ pub fn check(input: &[u8]) {
     }
     for (index, keys) in expected.keys.iter().enumerate() {
         if let Some(keys) = keys {
-            assert_eq!(object.keys(index), keys, "the keys in index {index}");
+            let found: Vec<Box<[u8]>> = object.keys(index).iter().map(Box::from).collect();
+            assert_eq!(&found, keys, "the keys in index {index}");
         }
     }
     if let Some(matches) = expected.matches {

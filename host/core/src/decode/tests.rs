@@ -196,6 +196,11 @@ fn i7_with_keep_only_what_is_named_and_the_identity_is_stored() {
     );
 }
 
+/// The keys in the first index.
+fn keys_in(object: &Object) -> Vec<EncodedKeyText> {
+    object.keys(0).iter().map(Box::from).collect()
+}
+
 fn keys_of(index: IndexPaths, json: &str) -> (Vec<EncodedKeyText>, bool) {
     let decoded = decode(
         ProjectionSpec {
@@ -204,7 +209,7 @@ fn keys_of(index: IndexPaths, json: &str) -> (Vec<EncodedKeyText>, bool) {
         },
         json,
     );
-    (decoded.object.keys(0).to_vec(), decoded.missing_keys)
+    (keys_in(&decoded.object), decoded.missing_keys)
 }
 
 type EncodedKeyText = crate::object::EncodedKey;
@@ -286,7 +291,7 @@ fn i3_keys_are_taken_before_fields_are_dropped() {
         ..pod()
     };
     let decoded = decode(spec, r#"{"metadata":{"name":"a"},"spec":{"x":"1","y":2}}"#);
-    assert_eq!(decoded.object.keys(0), [key::encode(["1"])]);
+    assert_eq!(keys_in(&decoded.object), [key::encode(["1"])]);
     assert!(decoded.matches && !decoded.missing_keys);
     assert!(!decoded.object.body().unwrap().as_str().contains("spec"));
 }
@@ -303,7 +308,7 @@ fn i3_only_paths_beyond_names_and_indices_need_a_tree() {
         decoder(ProjectionSpec { indexes, ..pod() }).decode(json.as_bytes())
     };
     for path in ["l[0].k", "l[-1].k", "l[*].k", "*[0].k"] {
-        assert_eq!(decode(path).unwrap().object.keys(0), [key::encode(["v"])]);
+        assert_eq!(keys_in(&decode(path).unwrap().object), [key::encode(["v"])]);
     }
     for path in ["l[0:].k", "$..k", "l[?@.k].k", "l[0,1].k"] {
         let error = decode(path).unwrap_err();
@@ -703,6 +708,7 @@ fn s6_an_object_without_a_body_is_no_larger_for_it() {
         uid: "u",
         resource_version: "1",
         body,
+        uid_span: None,
         resource_version_span: None,
         keys: keys.clone(),
     };

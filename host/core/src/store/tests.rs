@@ -82,6 +82,7 @@ impl Spec {
             uid: self.uid,
             resource_version: &version,
             body: &self.body(),
+            uid_span: None,
             resource_version_span: Some(start..start + version.len()),
             keys: vec![Vec::new(), routes.collect(), hosts.collect()],
         })

@@ -23,6 +23,25 @@ const MOST: f64 = 24.0;
 /// The mean over the half hour: a failure each 15 s, and two requests each.
 const MEAN: f64 = 12.0;
 
+/// Faults in spite of which everything is known in time.
+const HARMLESS: [&str; 15] = [
+    "none",
+    "no streaming lists",
+    "no end bookmark",
+    "expired continue tokens, another offered false",
+    "expired continue tokens, another offered true",
+    "odd event SURPRISE {\"kind\":\"ConfigMap\"}",
+    "odd event ADDED \"text\"",
+    "odd event MODIFIED 7",
+    "odd event ADDED []",
+    "objects of 1.5 MB",
+    "single bytes",
+    "gzip, a member a chunk false",
+    "gzip, a member a chunk true",
+    "events together",
+    "watches: end after 6 s",
+];
+
 /// One object is written this often, so that there is something to miss.
 const WRITES: Duration = Duration::from_secs(25);
 
@@ -259,6 +278,7 @@ fn row(name: &str, rules: &[Rule]) -> (String, bool) {
         let state = longest_state(&summary, begin);
         write!(row, " | {most:>4.0} {mean:>5.1} {state:<9}").unwrap();
         bounded &= most <= MOST && mean <= MEAN;
+        bounded &= state == "synced" || !HARMLESS.contains(&name);
     }
     (row, bounded)
 }
@@ -266,6 +286,9 @@ fn row(name: &str, rules: &[Rule]) -> (String, bool) {
 #[test]
 fn w7_requests_a_minute_are_bounded_under_every_fault() {
     let catalogue = catalogue();
+    for name in HARMLESS {
+        assert!(catalogue.iter().any(|(known, _)| known == name), "{name}");
+    }
     let next = AtomicUsize::new(0);
     let rows: Mutex<BTreeMap<usize, (String, bool)>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -2,7 +2,8 @@
 //! the machine, the engine. Runs a schedule and asserts what must always hold.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use haptic_cluster::{Clock as ServerClock, Cluster, Options, RuleId, When};
@@ -50,7 +51,7 @@ pub struct Summary {
 }
 
 /// A server without sockets, the same on every run.
-pub fn server() -> Arc<Cluster> {
+fn server() -> Arc<Cluster> {
     let options = Options {
         clock: ServerClock::Fixed(UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
         seed: Some(1),
@@ -59,12 +60,26 @@ pub fn server() -> Arc<Cluster> {
     Arc::new(Cluster::detached(options).unwrap())
 }
 
-/// kube's client over it.
-pub fn access(cluster: &Arc<Cluster>, gzip: bool) -> Access {
-    let cluster = Arc::clone(cluster);
+/// Requests at one virtual moment that are no accident any more.
+const HOT: u64 = 1_000;
+
+/// kube's client over it. A hot loop would stop virtual time: it is cut off, and `hot` told.
+fn access(cluster: &Arc<Cluster>, gzip: bool, hot: &Arc<AtomicBool>) -> Access {
+    let (cluster, hot) = (Arc::clone(cluster), Arc::clone(hot));
+    let (mut moment, mut requests) = (Instant::now(), 0);
     let service = tower::service_fn(move |request: http::Request<Body>| {
         let cluster = Arc::clone(&cluster);
+        let now = Instant::now();
+        requests = if now == moment { requests + 1 } else { 0 };
+        moment = now;
+        if requests > HOT {
+            hot.store(true, Ordering::Relaxed);
+        }
+        let hot = requests > HOT;
         async move {
+            if hot {
+                std::future::pending::<()>().await;
+            }
             let (parts, body) = request.into_parts();
             let body = body.collect().await.map_err(std::io::Error::other)?;
             let request = http::Request::from_parts(parts, body.to_bytes());
@@ -80,7 +95,7 @@ pub fn access(cluster: &Arc<Cluster>, gzip: bool) -> Access {
 }
 
 /// Runs on a clock that jumps to whatever comes next.
-pub fn on_virtual_time<T>(work: impl Future<Output = T>) -> T {
+fn on_virtual_time<T>(work: impl Future<Output = T>) -> T {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build().unwrap();
     runtime.block_on(work)
@@ -106,6 +121,7 @@ struct Stream {
 
 struct Stack {
     cluster: Arc<Cluster>,
+    hot: Arc<AtomicBool>,
     engine: Engine,
     plugin: PluginId,
     clock: Clock,
@@ -136,6 +152,7 @@ impl Stack {
         let plugin = engine.add_plugin("p", &plans, "a");
         let (sender, news) = mpsc::channel(64);
         let mut stack = Self {
+            hot: Arc::default(),
             clock: Clock::start(),
             streams: Vec::new(),
             news,
@@ -166,7 +183,7 @@ impl Stack {
 
     /// Starts a driver for each source of each store.
     fn watch(&mut self, schedule: &Schedule, sender: &mpsc::Sender<(usize, Report)>) {
-        let access = access(&self.cluster, schedule.gzip);
+        let access = access(&self.cluster, schedule.gzip, &self.hot);
         let lists = Arc::new(Semaphore::new(CONCURRENT_LISTS));
         let streamable = [(); 2].map(|()| Arc::new(AtomicBool::new(true)));
         let mut streams = Vec::new();
@@ -229,6 +246,9 @@ impl Stack {
             if now >= glance {
                 glance = now + GLANCE;
                 self.compare(schedule);
+                if self.hot.load(Ordering::Relaxed) {
+                    self.fail("asks without end");
+                }
                 if ops.peek().is_none() && self.is_in_order() {
                     break;
                 }

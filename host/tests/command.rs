@@ -391,11 +391,21 @@ fn eventually<T>(what: &str, mut met: impl FnMut() -> Option<T>) -> T {
 
 /// Serves manifests as a cluster; answers where it listens.
 fn serve(manifests: &Path, kubeconfig: &Path, listen: &str) -> (Running, String) {
+    serve_with(manifests, kubeconfig, listen, &[])
+}
+
+fn serve_with(
+    manifests: &Path,
+    kubeconfig: &Path,
+    listen: &str,
+    more: &[&Path],
+) -> (Running, String) {
     let mut child = host()
         .args(["cluster", "--listen", listen, "--manifests"])
         .arg(manifests)
         .arg("--kubeconfig")
         .arg(kubeconfig)
+        .args(more)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -464,6 +474,38 @@ fn k2_k4_the_host_follows_what_kubectl_does_to_a_served_cluster() {
     assert!(kubectl(&["get", "configmaps", "-A"]).contains("three"));
     assert_eq!(running.terminate(), Some(0), "K5");
     assert_eq!(cluster.terminate(), Some(0), "K5");
+}
+
+#[test]
+fn k4_a_served_cluster_does_what_a_script_of_faults_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let script = "faults:\n- when: {verbs: [list], resource: configmaps}\n  times: 1\n  \
+                  fault: {status: {code: 403, reason: Forbidden, message: the script says no}}\n";
+    let faults = write(&dir, "faults.yaml", script);
+    let kubeconfig = dir.path().join("kc.yaml");
+    let more = [Path::new("--faults"), &faults];
+    let (_cluster, _) = serve_with(&maps, &kubeconfig, "127.0.0.1:0", &more);
+    let get = || run(kubectl(&kubeconfig, dir.path()).args(["get", "configmaps", "-A"]));
+    let (code, _, stderr) = get();
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("the script says no"), "{stderr}");
+    let (code, stdout, stderr) = get();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("two"), "{stdout}");
+    // A script that cannot be read is no cluster without faults.
+    for (text, place) in [
+        ("faults:\n- fault: {stall: 3}\n", "faults.yaml: line 2"),
+        ("fault: []\n", "faults.yaml: line 1"),
+    ] {
+        fs::write(&faults, text).unwrap();
+        let mut command = host();
+        let (code, stdout, stderr) = run(command
+            .args([Path::new("cluster"), Path::new("--manifests"), &maps])
+            .args(more));
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        assert!(told(&stderr).contains(place), "{stderr}");
+    }
 }
 
 #[test]

@@ -219,6 +219,11 @@ pub(super) struct ClusterArgs {
     #[arg(long, value_name = "PATH", required = true)]
     pub(super) manifests: Vec<PathBuf>,
 
+    /// Do to clients what the rules of this file (YAML) say, as servers, proxies and
+    /// networks do: refuse, stall, cut off, expire, lag.
+    #[arg(long, value_name = "FILE")]
+    pub(super) faults: Option<PathBuf>,
+
     /// Write a kubeconfig for the cluster to this file.
     #[arg(long, value_name = "FILE")]
     pub(super) kubeconfig: Option<PathBuf>,

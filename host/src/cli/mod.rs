@@ -1,4 +1,4 @@
-//! The command line: what was typed ([`args`]), and what is done about it.
+//! The command line: what was typed (`args`), and what is done about it.
 
 mod args;
 mod election;

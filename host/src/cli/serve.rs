@@ -2,7 +2,7 @@
 
 use std::{io::Write, path::Path};
 
-use haptic_cluster::Options;
+use haptic_cluster::{Options, Script};
 
 use super::{Embedded, Wrong, args::ClusterArgs, embedded, stop_signal};
 
@@ -12,7 +12,12 @@ pub(super) async fn serve(args: ClusterArgs) -> anyhow::Result<()> {
         allow_non_loopback: args.allow_non_loopback,
         ..Options::default()
     };
+    let script = args.faults.as_deref().map(script).transpose()?;
     let Embedded { cluster, _feed } = embedded(&args.manifests, options).await?;
+    if let Some(script) = script {
+        tracing::info!(rules = script.faults.len(), "faults are on");
+        cluster.faults().add_script(script);
+    }
     let reach = match &args.kubeconfig {
         Some(path) => {
             write_private(path, &cluster.kubeconfig()).map_err(|e| {
@@ -38,6 +43,13 @@ pub(super) async fn serve(args: ClusterArgs) -> anyhow::Result<()> {
     stop_signal().await;
     cluster.shutdown().await;
     Ok(())
+}
+
+fn script(path: &Path) -> Result<Script, Wrong> {
+    let place = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Wrong(format!("cannot read faults {place}: {}", error.kind())))?;
+    Script::parse(&text).map_err(|error| Wrong(format!("faults {place}: {error}")))
 }
 
 /// Written beside its place and renamed: whoever waits for the file finds it

@@ -20,9 +20,10 @@ test: guests deps ## Run all tests
 soak: ## Run random fault schedules (SOAK_SCHEDULES, SOAK_SEED) and print what each fault costs a minute
 	cargo test --workspace --test wire -- --include-ignored --nocapture soak w7_
 
-lint: ## Check formatting, clippy and shell scripts, warnings denied
+lint: ## Check formatting, clippy and the documentation's links, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 
 bench: ## Print decode time and stored bytes an object, beside kube-rs
 	cargo bench -p haptic-core --bench decode --bench store

@@ -38,7 +38,7 @@ pub fn write(name: &str, content: &str) -> Result<(), OutputError> {
     sys::write(name, content)
 }
 
-/// Writes a binary output; otherwise like [`write`].
+/// Writes a binary output; otherwise like [`write()`].
 ///
 /// # Errors
 /// See [`OutputError`].

@@ -71,7 +71,7 @@ impl Clock {
     }
 
     /// The moment as tokio's timers take it; one beyond what they can express is
-    /// [`FAR`] away.
+    /// a year away.
     #[must_use]
     pub fn deadline(&self, time: Time) -> Instant {
         let moment = self.0.checked_add(time.since_origin());

@@ -363,6 +363,7 @@ pub async fn run(
         engine,
         workers,
         books,
+        bodies,
         cluster: access.url,
         clock,
         options,
@@ -428,6 +429,7 @@ struct Dispatch {
     engine: Engine,
     workers: HashMap<PluginId, Worker>,
     books: Books,
+    bodies: Bodies,
     /// The API server's URL.
     cluster: String,
     clock: Clock,
@@ -623,6 +625,7 @@ impl Dispatch {
             uptime_seconds: now.since_origin().as_secs_f64(),
             cluster: self.cluster.clone(),
             leader: self.leader(),
+            cache: self.bodies.metrics().into(),
             watches: watches.status(&self.engine, now),
             plugins: self.books.plugins(now, &self.engine),
         }

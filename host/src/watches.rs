@@ -9,10 +9,10 @@ use std::{
 };
 
 use haptic_core::{
-    Time,
-    engine::{Engine, StoreId},
-    spec::{Storage, WatchPlan},
-    watch::{Machine, ResourceRef, WatchConfig, WatchState},
+    Identity, Time,
+    engine::{Engine, Source, StoreId},
+    spec::WatchPlan,
+    watch::{Machine, ResourceRef, WatchConfig, WatchOutput, WatchState},
 };
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -25,7 +25,7 @@ use crate::{
     cached::Bodies,
     chain::printable,
     driver::{CONCURRENT_LISTS, Clock, Driver, Report},
-    observe::WatchStatus,
+    observe::{Unreadable, WatchStatus},
 };
 
 /// Something that a stream reported.
@@ -46,10 +46,15 @@ pub(crate) struct Watches {
 struct Stream {
     /// What the log calls it: the name of its first watch.
     name: String,
-    /// For each reader of its machine, a store and which source of it this is.
-    readers: Vec<(StoreId, usize)>,
-    /// For each reader, the watch of a cached store.
-    cached: Vec<Option<Arc<WatchPlan>>>,
+    /// Those of its machine, in their order; at least one.
+    readers: Vec<Reader>,
+}
+
+/// A store that a stream feeds, and which source of it the stream is.
+struct Reader {
+    store: StoreId,
+    source: usize,
+    plan: Arc<WatchPlan>,
 }
 
 impl Watches {
@@ -106,18 +111,19 @@ impl Watches {
         match news.report {
             Report::Outputs(outputs) => {
                 for (reader, output) in outputs {
-                    if let Some(Some(plan)) = stream.cached.get(reader) {
-                        self.bodies.seen(plan, &output);
-                    }
-                    if let Some(&(store, source)) = stream.readers.get(reader) {
-                        engine.watch(now, store, source, output);
+                    if let Some(reader) = stream.readers.get(reader) {
+                        if let WatchOutput::Quarantined { identity, error } = &output {
+                            stream.log_quarantine(engine, reader, identity.as_ref(), error);
+                        }
+                        self.bodies.seen(&reader.plan, &output);
+                        engine.watch(now, reader.store, reader.source, output);
                     }
                 }
             }
             Report::State(state) => {
                 stream.log(engine, now, &state);
-                for &(store, source) in &stream.readers {
-                    engine.state(now, store, source, state.clone());
+                for reader in &stream.readers {
+                    engine.state(now, reader.store, reader.source, state.clone());
                 }
             }
         }
@@ -128,10 +134,9 @@ impl Watches {
         self.streams
             .iter()
             .filter_map(|stream| {
-                let &(store, source) = stream.readers.first()?;
-                let (_, plan, sources) = engine.stores().find(|(id, _, _)| *id == store)?;
-                let source = sources.get(source)?;
-                let status = engine.status(store)?;
+                let Reader { store, plan, .. } = stream.readers.first()?;
+                let source = stream.source(engine)?;
+                let status = engine.status(*store)?;
                 let freshness = &source.freshness;
                 Some(WatchStatus {
                     name: stream.name.clone(),
@@ -142,6 +147,14 @@ impl Watches {
                     since_seconds: (now - freshness.since).as_secs_f64(),
                     objects: status.objects,
                     quarantined: status.quarantined,
+                    unreadable: engine
+                        .quarantine(*store)
+                        .map_or_else(Vec::new, |quarantine| {
+                            let listed = quarantine.iter();
+                            listed
+                                .map(|(object, error)| Unreadable::new(object, error))
+                                .collect()
+                        }),
                     unkeyed: status.unkeyed,
                     required: plan.required,
                 })
@@ -155,7 +168,7 @@ impl Watches {
             .streams
             .iter()
             .filter_map(|stream| {
-                let state = stream.state(engine)?;
+                let state = &stream.source(engine)?.freshness.state;
                 (*state != WatchState::Synced).then(|| format!("{}: {state}", stream.name))
             })
             .collect();
@@ -177,17 +190,19 @@ fn streams_of(engine: &Engine) -> Vec<(WatchConfig, Stream)> {
             config.field_selector.clone_from(&plan.server_fields);
             config.metadata_only = plan.metadata_only();
             config.seed = seed();
-            let cached = match plan.storage {
-                Storage::Memory => None,
-                Storage::Cached => Some(Arc::clone(plan)),
+            let reader = Reader {
+                store,
+                source: i,
+                plan: Arc::clone(plan),
             };
             let shared = streams
                 .iter_mut()
                 .find(|(other, _)| asks_the_same(other, &config));
             if let Some((shared, stream)) = shared {
                 shared.readers.append(&mut config.readers);
-                stream.readers.push((store, i));
-                stream.cached.push(cached);
+                // Whole objects tell those who need metadata only all that they need.
+                shared.metadata_only &= config.metadata_only;
+                stream.readers.push(reader);
                 continue;
             }
             let name = match (&source.namespace, sources.len()) {
@@ -196,8 +211,7 @@ fn streams_of(engine: &Engine) -> Vec<(WatchConfig, Stream)> {
             };
             let described = Stream {
                 name,
-                readers: vec![(store, i)],
-                cached: vec![cached],
+                readers: vec![reader],
             };
             streams.push((config, described));
         }
@@ -205,21 +219,40 @@ fn streams_of(engine: &Engine) -> Vec<(WatchConfig, Stream)> {
     streams
 }
 
-/// Whether the server answers both with the same objects.
+/// Whether the server answers both with the same objects, be they whole or not.
 fn asks_the_same(a: &WatchConfig, b: &WatchConfig) -> bool {
     a.resource == b.resource
         && a.namespace == b.namespace
         && a.name == b.name
         && a.label_selector == b.label_selector
         && a.field_selector == b.field_selector
-        && a.metadata_only == b.metadata_only
 }
 
 impl Stream {
-    fn state<'e>(&self, engine: &'e Engine) -> Option<&'e WatchState> {
-        let &(store, source) = self.readers.first()?;
-        let (_, _, sources) = engine.stores().find(|(id, _, _)| *id == store)?;
-        Some(&sources.get(source)?.freshness.state)
+    /// What it is to its first store: its state is the same to all of them.
+    fn source<'e>(&self, engine: &'e Engine) -> Option<&'e Source> {
+        let reader = self.readers.first()?;
+        let (_, _, sources) = engine.stores().find(|(id, _, _)| *id == reader.store)?;
+        sources.get(reader.source)
+    }
+
+    /// One line for an object that cannot be read and why, once (contract W8).
+    fn log_quarantine(
+        &self,
+        engine: &Engine,
+        reader: &Reader,
+        identity: Option<&Identity>,
+        error: &str,
+    ) {
+        let quarantine = engine.quarantine(reader.store);
+        let is_news = quarantine.is_some_and(|known| known.is_news(identity, error));
+        let (watch, error) = (self.name.as_str(), printable(error));
+        let object = identity.map_or_else(|| "without a name".to_owned(), ToString::to_string);
+        if is_news {
+            warn!(watch, object, "cannot be read, and is left out: {error}");
+        } else {
+            debug!(watch, object, "cannot be read, and is left out: {error}");
+        }
     }
 
     /// One line a change; a list in progress is one state, told about as it grows.
@@ -228,7 +261,7 @@ impl Stream {
         let status = self
             .readers
             .first()
-            .and_then(|&(store, _)| engine.status(store));
+            .and_then(|reader| engine.status(reader.store));
         let objects = status.map_or(0, |status| status.objects);
         match state {
             WatchState::Listing { received: 0 } | WatchState::Discovering => {

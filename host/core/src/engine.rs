@@ -9,6 +9,7 @@ use crate::{
     Object, Time,
     changes::{ChangeSet, Stats},
     debounce::Debounce,
+    quarantine::Quarantine,
     spec::{ScopeSpec, Storage, WatchPlan},
     store::{Delta, Store},
     view::{Freshness, StoreView, View},
@@ -130,7 +131,7 @@ struct StoreEntry {
     plan: Arc<WatchPlan>,
     sources: Vec<Source>,
     subscribers: Vec<(usize, usize)>,
-    quarantined: u64,
+    quarantine: Quarantine,
 }
 
 impl StoreEntry {
@@ -313,7 +314,7 @@ impl Engine {
             plan: Arc::clone(plan),
             sources,
             subscribers: Vec::new(),
-            quarantined: 0,
+            quarantine: Quarantine::default(),
         });
         self.stores.len() - 1
     }
@@ -357,9 +358,15 @@ impl Engine {
             objects: snapshot.len(),
             synced: entry.synced(),
             freshness: entry.freshness(),
-            quarantined: entry.quarantined,
+            quarantined: entry.quarantine.total(),
             unkeyed: snapshot.unkeyed("").unwrap_or(0),
         })
+    }
+
+    /// The objects of a store that could not be decoded.
+    #[must_use]
+    pub fn quarantine(&self, store: StoreId) -> Option<&Quarantine> {
+        self.stores.get(store.0).map(|entry| &entry.quarantine)
     }
 
     /// Whether every required watch of the plugin holds everything (contract C6).
@@ -425,19 +432,19 @@ impl Engine {
         let Some(entry) = self.stores.get_mut(store.0) else {
             return;
         };
-        let Some(scope) = entry
-            .sources
-            .get(source)
-            .map(|source| source.namespace.clone())
-        else {
+        let Some(scope) = entry.sources.get(source) else {
             return;
         };
-        let scope = scope.as_deref();
+        let scope = scope.namespace.as_deref();
         let mut deltas = std::mem::take(&mut self.deltas);
         match output {
             WatchOutput::Resolved { .. } => {}
-            WatchOutput::ListBegin => entry.store.begin_list(scope),
+            WatchOutput::ListBegin => {
+                entry.quarantine.list_begins(source);
+                entry.store.begin_list(scope);
+            }
             WatchOutput::Listed(object) | WatchOutput::Applied(object) => {
+                entry.quarantine.release(object.identity());
                 entry.store.apply(object, &mut deltas);
             }
             WatchOutput::PageEnd => {
@@ -450,6 +457,7 @@ impl Engine {
                 }
             }
             WatchOutput::ListEnd { .. } => {
+                entry.quarantine.list_ends(source);
                 entry.store.finish_list(scope, &mut deltas);
                 let before = entry.synced();
                 entry.sources[source].synced = true;
@@ -469,15 +477,19 @@ impl Engine {
                 }
             }
             WatchOutput::Deleted { identity, .. } => {
+                entry.quarantine.release(&identity);
                 entry.store.delete(&identity, &mut deltas);
             }
-            WatchOutput::Quarantined { identity, .. } => {
-                entry.quarantined += 1;
+            WatchOutput::Quarantined { identity, error } => {
+                entry.quarantine.add(source, identity.as_ref(), &error);
                 if let Some(identity) = identity {
                     entry.store.keep(&identity);
                 }
             }
-            WatchOutput::Gone => entry.store.clear(scope, &mut deltas),
+            WatchOutput::Gone => {
+                entry.quarantine.clear(source);
+                entry.store.clear(scope, &mut deltas);
+            }
         }
         if !deltas.is_empty() {
             for &(plugin, watch) in &entry.subscribers {

@@ -16,6 +16,7 @@ pub mod lease;
 pub mod object;
 mod ordered;
 pub mod path;
+pub mod quarantine;
 pub mod select;
 pub mod selector;
 pub mod snapshot;

@@ -2,11 +2,15 @@
 //! [`WatchSpec`] holds what was typed, a [`WatchPlan`] what it means. After
 //! [`WatchSpec::plan`] nobody sees a raw string again (contract I2).
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use crate::{
     bodies::Filter,
-    decode::{FieldRequirement, IndexPaths, MissingKey, ProjectionSpec},
+    decode::{FieldRequirement, IndexPaths, MissingKey, Projection, ProjectionSpec},
     index::IndexSpec,
     object::Keep,
     path::Path,
@@ -109,6 +113,11 @@ pub struct WatchPlan {
     pub during_sync: bool,
     /// Whether `all-synced` and readiness wait for it (contract C6).
     pub required: bool,
+    /// What tells bodies of this watch from those of others that are filtered
+    /// differently, or are of another resource.
+    pub filter: Filter,
+    /// See [`WatchPlan::body_projection`].
+    bodies: OnceLock<Arc<Projection>>,
 }
 
 /// One thing that is wrong with a watch.
@@ -200,6 +209,7 @@ impl WatchSpec {
         if !errors.found.is_empty() {
             return Err(errors.found);
         }
+        let filter = Filter::of(&resource, &ignore, &keep);
         Ok(WatchPlan {
             name: self.name.clone(),
             resource,
@@ -217,6 +227,8 @@ impl WatchSpec {
             debounce: self.debounce.unwrap_or(DEFAULT_DEBOUNCE),
             during_sync: self.on_change_during_sync,
             required: self.required,
+            filter,
+            bodies: OnceLock::new(),
         })
     }
 
@@ -402,22 +414,20 @@ impl WatchPlan {
     }
 
     /// How a body that was fetched is decoded, so that it is what a store in memory
-    /// would hold.
+    /// would hold. Compiled when somebody needs it first.
     #[must_use]
-    pub fn body_projection(&self) -> ProjectionSpec {
+    pub fn body_projection(&self) -> &Arc<Projection> {
+        self.bodies
+            .get_or_init(|| Arc::new(Projection::new(self.body_spec())))
+    }
+
+    fn body_spec(&self) -> ProjectionSpec {
         ProjectionSpec {
             api_version: self.resource.api_version(),
             ignore: self.ignore.clone(),
             keep: self.keep.clone(),
             ..ProjectionSpec::default()
         }
-    }
-
-    /// What tells bodies of this watch from those of others that are filtered
-    /// differently, or are of another resource.
-    #[must_use]
-    pub fn filter(&self) -> Filter {
-        Filter::of(&self.resource, &self.ignore, &self.keep)
     }
 }
 

@@ -5,10 +5,8 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use haptic_core::{
     Object,
-    bodies::{BodyKey, Filter, Version},
-    decode::Projection,
+    bodies::{BodyKey, Version},
     spec::WatchPlan,
-    watch::ResourceRef,
 };
 use tokio::{
     sync::watch,
@@ -58,25 +56,6 @@ impl Flight {
     }
 }
 
-/// What the bodies of one store have in common.
-pub(super) struct Origin {
-    filter: Filter,
-    resource: ResourceRef,
-    projection: Arc<Projection>,
-    ttl: Duration,
-}
-
-impl Origin {
-    pub(super) fn of(plan: &WatchPlan) -> Self {
-        Self {
-            filter: plan.filter(),
-            resource: plan.resource.clone(),
-            projection: Arc::new(Projection::new(plan.body_projection())),
-            ttl: plan.cache_ttl,
-        }
-    }
-}
-
 enum Boarding {
     Kept(Arc<Object>),
     Flying(watch::Receiver<Landing>),
@@ -87,16 +66,16 @@ impl Bodies {
     /// there any more.
     pub(super) async fn fetch(
         self,
-        origin: Arc<Origin>,
+        plan: Arc<WatchPlan>,
         object: Arc<Object>,
         until: Instant,
     ) -> Result<Option<Arc<Object>>, FetchError> {
         let key = BodyKey {
-            filter: origin.filter,
+            filter: plan.filter,
             identity: object.identity().clone(),
         };
         let wanted = Version::of(&object);
-        let mut landing = match self.shared.board(&origin, &key, &wanted) {
+        let mut landing = match self.shared.board(&plan, &key, &wanted) {
             Boarding::Kept(object) => return Ok(Some(object)),
             Boarding::Flying(landing) => landing,
         };
@@ -135,11 +114,11 @@ impl Bodies {
 
 impl Shared {
     /// A kept object, a seat on a flight that is under way, or one on a new one.
-    fn board(self: &Arc<Self>, origin: &Arc<Origin>, key: &BodyKey, wanted: &Version) -> Boarding {
+    fn board(self: &Arc<Self>, plan: &Arc<WatchPlan>, key: &BodyKey, wanted: &Version) -> Boarding {
         let now = self.now();
         let mut guard = self.lock();
         let state = &mut *guard;
-        if let Some(object) = state.kept.get(now, key, wanted, origin.ttl) {
+        if let Some(object) = state.kept.get(now, key, wanted, plan.cache_ttl) {
             count(&self.counters.hits, 1);
             return Boarding::Kept(object);
         }
@@ -164,7 +143,7 @@ impl Shared {
         );
         let journey = Journey {
             shared: Arc::clone(self),
-            origin: Arc::clone(origin),
+            plan: Arc::clone(plan),
             key: key.clone(),
             wanted: wanted.clone(),
             number,
@@ -178,7 +157,7 @@ impl Shared {
 /// A flight, as its task sees it.
 struct Journey {
     shared: Arc<Shared>,
-    origin: Arc<Origin>,
+    plan: Arc<WatchPlan>,
     key: BodyKey,
     /// What it was started for.
     wanted: Version,
@@ -242,7 +221,7 @@ impl Journey {
         let _permit = permit.map_err(|_closed| FetchError::Stopping)?;
         count(&self.shared.counters.requests, 1);
         let getting = (self.shared.source)(Get {
-            resource: self.origin.resource.clone(),
+            resource: self.plan.resource.clone(),
             identity: self.key.identity.clone(),
             not_older_than: wanted.resource_version.into_string(),
         });
@@ -252,7 +231,7 @@ impl Journey {
         if answer.status == 200 {
             count(&self.shared.counters.fetched_bytes, answer.body.len());
         }
-        source::read(&self.origin.projection, &self.key.identity, &answer)
+        source::read(self.plan.body_projection(), &self.key.identity, &answer)
     }
 
     /// Hands out what came, and keeps it, unless it is older than what is known to exist.
@@ -271,7 +250,7 @@ impl Journey {
                     self.shared.now(),
                     &self.key,
                     Arc::clone(fetched),
-                    self.origin.ttl,
+                    self.plan.cache_ttl,
                 );
                 count(&self.shared.counters.evicted, evicted);
                 self.shared.sweep(&mut state);

@@ -25,7 +25,7 @@ use std::{
 
 use haptic_core::{
     Time,
-    bodies::{self, BodyKey, Filter, Version},
+    bodies::{self, BodyKey, Version},
     spec::{Storage, WatchPlan},
     watch::WatchOutput,
 };
@@ -141,18 +141,15 @@ impl Bodies {
         }
     }
 
-    /// Takes note of what the watch of a cached store reports: bodies that it has
+    /// Takes note of what a watch reports. If its store is cached, bodies that it has
     /// overtaken are dropped, and a GET that is under way must bring a newer one.
     pub fn seen(&self, plan: &WatchPlan, output: &WatchOutput) {
         match plan.storage {
-            Storage::Memory => {}
-            Storage::Cached => self.overtaken(plan.filter(), output),
+            Storage::Memory => return,
+            Storage::Cached => {}
         }
-    }
-
-    fn overtaken(&self, filter: Filter, output: &WatchOutput) {
         let key = |identity: &haptic_core::Identity| BodyKey {
-            filter,
+            filter: plan.filter,
             identity: identity.clone(),
         };
         match output {

@@ -12,7 +12,7 @@ use haptic_core::{
 };
 use tokio::time::Instant;
 
-use super::{Bodies, CONCURRENT_GETS, flight::Origin};
+use super::{Bodies, CONCURRENT_GETS};
 
 /// Reads one store, in memory or cached.
 ///
@@ -218,16 +218,15 @@ impl Reader {
     /// These objects with their bodies, in their order; none for one that is gone.
     fn fetch(
         &self,
-        plan: &WatchPlan,
+        plan: &Arc<WatchPlan>,
         objects: Vec<Arc<Object>>,
     ) -> impl Stream<Item = Result<Option<Arc<Object>>, ReadError>> + Send + Unpin + use<> {
-        let origin = Arc::new(Origin::of(plan));
-        let (bodies, until) = (self.bodies.clone(), self.until);
+        let (plan, bodies, until) = (Arc::clone(plan), self.bodies.clone(), self.until);
         let store: Arc<str> = Arc::from(self.store.name());
         let fetched = stream::iter(objects).map(move |object| {
             let fetching = bodies
                 .clone()
-                .fetch(Arc::clone(&origin), Arc::clone(&object), until);
+                .fetch(Arc::clone(&plan), Arc::clone(&object), until);
             let store = Arc::clone(&store);
             async move {
                 fetching.await.map_err(|error| {

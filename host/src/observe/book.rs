@@ -11,6 +11,7 @@ use haptic_core::{
 use super::{CallbackStatus, ErrorStatus, MAX_OUTPUTS, Metrics, OutputStatus, PluginStatus};
 use crate::{
     chain::chain,
+    plugin::OutputName,
     worker::{Committed, WorkError},
 };
 
@@ -32,7 +33,7 @@ struct Book {
     last: Option<(Time, CallbackStatus)>,
     last_error: Option<(Time, String)>,
     /// Name and size, the last changed first.
-    outputs: Vec<(Time, String, usize)>,
+    outputs: Vec<(Time, OutputName, usize)>,
 }
 
 impl Books {
@@ -115,12 +116,21 @@ impl Book {
             ago_seconds: 0.0,
         };
         self.last = Some((now, status));
-        for changed in &committed.changed {
-            let name = changed.name.to_string();
-            self.outputs.retain(|(_, other, _)| *other != name);
-            self.outputs.insert(0, (now, name, changed.after.len()));
-        }
-        self.outputs.truncate(MAX_OUTPUTS);
+        // By name, and no more of them than are shown: a commit may be of 100,000.
+        let changed = &committed.changed;
+        let unchanged = |name: &OutputName| changed.binary_search_by(|c| c.name.cmp(name)).is_err();
+        let mut outputs: Vec<_> = changed
+            .iter()
+            .take(MAX_OUTPUTS)
+            .map(|changed| (now, changed.name.clone(), changed.after.len()))
+            .collect();
+        outputs.extend(
+            self.outputs
+                .drain(..)
+                .filter(|(_, name, _)| unchanged(name)),
+        );
+        outputs.truncate(MAX_OUTPUTS);
+        self.outputs = outputs;
     }
 
     fn status(&self, now: Time, engine: &Engine, id: PluginId) -> PluginStatus {
@@ -147,7 +157,7 @@ impl Book {
                 .outputs
                 .iter()
                 .map(|(at, name, bytes)| OutputStatus {
-                    name: name.clone(),
+                    name: name.to_string(),
                     bytes: *bytes,
                     ago_seconds: ago(*at),
                 })

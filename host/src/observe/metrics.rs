@@ -62,6 +62,11 @@ struct ResultLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    result: &'static str,
+}
+
 type FloatGauge = Gauge<f64, AtomicU64>;
 type IntGauge = Gauge<i64, AtomicI64>;
 
@@ -81,6 +86,11 @@ pub struct Metrics {
     plugin_ready: Family<PluginLabels, IntGauge>,
     outputs_changed: Family<PluginLabels, Counter>,
     output_bytes: Family<PluginLabels, Counter>,
+    cache_reads: Family<CacheLabels, Counter>,
+    cache_requests: Counter,
+    cache_fetched: Counter,
+    cache_objects: IntGauge,
+    cache_bytes: IntGauge,
     ready: IntGauge,
     leads: IntGauge,
     uptime: FloatGauge,
@@ -149,6 +159,20 @@ impl Metrics {
                 "plugin_output_bytes",
                 "Bytes that callbacks of a plugin wrote, changed or not.",
             ),
+            cache_reads: family.add(
+                "cache_reads",
+                "Objects of cached stores that were read, by result: hit, miss, coalesced or error.",
+            ),
+            cache_requests: family.add("cache_requests", "GETs of objects of cached stores."),
+            cache_fetched: family.add(
+                "cache_fetched_bytes",
+                "Bytes of objects of cached stores that came, before filtering.",
+            ),
+            cache_objects: family.add(
+                "cache_objects",
+                "Objects of cached stores whose bodies are held.",
+            ),
+            cache_bytes: family.add("cache_bytes", "Bytes of the bodies that are held."),
             ready: family.add("ready", "Whether /readyz answers 200."),
             leads: family.add(
                 "leads",
@@ -280,6 +304,22 @@ impl Metrics {
                 .get_or_create(&labels)
                 .set(i64::from(plugin.synced && !plugin.broken));
         }
+        let cache = &state.cache;
+        for (result, total) in [
+            ("hit", cache.hits),
+            ("miss", cache.misses),
+            ("coalesced", cache.coalesced),
+            ("error", cache.errors),
+        ] {
+            raise(
+                &self.cache_reads.get_or_create(&CacheLabels { result }),
+                total,
+            );
+        }
+        raise(&self.cache_requests, cache.requests);
+        raise(&self.cache_fetched, cache.fetched_bytes);
+        self.cache_objects.set(gauge(cache.held));
+        self.cache_bytes.set(gauge(cache.held_bytes));
         self.ready.set(i64::from(state.is_ready()));
         let leads = state.leader.as_ref().is_none_or(|leader| leader.leads);
         self.leads.set(i64::from(leads));
@@ -340,11 +380,16 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::observe::{PluginStatus, WatchStatus};
+    use crate::observe::{CacheStatus, PluginStatus, WatchStatus};
 
     /// One watch and one plugin.
     fn state() -> HostState {
         HostState {
+            cache: CacheStatus {
+                hits: 3,
+                held_bytes: 9,
+                ..CacheStatus::default()
+            },
             watches: vec![WatchStatus {
                 name: "ingresses".to_owned(),
                 state: "synced".to_owned(),
@@ -407,6 +452,8 @@ mod tests {
             "haptic_plugin_callback_duration_seconds_count{plugin=\"render\",callback=\"on-change\"} 1",
             "haptic_plugin_outputs_changed_total{plugin=\"render\"} 1",
             "haptic_plugin_ready{plugin=\"render\"} 1",
+            "haptic_cache_reads_total{result=\"hit\"} 3",
+            "haptic_cache_bytes 9",
             "haptic_ready 1",
             "haptic_leads 1",
         ] {

@@ -4,7 +4,10 @@
 
 use std::fmt::Write;
 
+use haptic_core::Identity;
 use serde::Serialize;
+
+use crate::cached;
 
 /// Outputs that are shown of one plugin, the last changed first: what a person can
 /// read, and a bound on the answer.
@@ -21,6 +24,8 @@ pub struct HostState {
     pub cluster: String,
     /// With leader election: how this process stands.
     pub leader: Option<LeaderStatus>,
+    /// The bodies of cached stores.
+    pub cache: CacheStatus,
     /// Every watch, in the order of the plugins that declared them.
     pub watches: Vec<WatchStatus>,
     /// Every plugin.
@@ -56,12 +61,72 @@ pub struct WatchStatus {
     pub since_seconds: f64,
     /// Objects in the store that it feeds.
     pub objects: usize,
-    /// Objects that could not be decoded so far (contract W8).
+    /// How many times an object could not be decoded so far (contract W8).
     pub quarantined: u64,
+    /// The objects of the store that cannot be decoded now; at most
+    /// [`MAX_LISTED`](haptic_core::quarantine::MAX_LISTED).
+    pub unreadable: Vec<Unreadable>,
     /// Objects without a key for the primary index (contract I4).
     pub unkeyed: usize,
     /// Whether readiness waits for it.
     pub required: bool,
+}
+
+/// An object that could not be decoded. An older version of it may be in the store.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Unreadable {
+    /// Its namespace; empty for kinds without namespaces.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: String,
+}
+
+impl Unreadable {
+    pub(crate) fn new(object: &Identity, error: &str) -> Self {
+        Self {
+            namespace: object.namespace().to_owned(),
+            name: object.name().to_owned(),
+            error: error.to_owned(),
+        }
+    }
+}
+
+/// What the bodies of cached stores cost, since the host started (contract S6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CacheStatus {
+    /// Reads of objects that were there.
+    pub hits: u64,
+    /// Reads of objects that had to be fetched.
+    pub misses: u64,
+    /// Reads of objects that somebody else was fetching already.
+    pub coalesced: u64,
+    /// GETs that were sent.
+    pub requests: u64,
+    /// Reads that failed.
+    pub errors: u64,
+    /// Bytes that came, before filtering.
+    pub fetched_bytes: u64,
+    /// Objects held now.
+    pub held: usize,
+    /// Bytes held now.
+    pub held_bytes: usize,
+}
+
+impl From<cached::Metrics> for CacheStatus {
+    fn from(metrics: cached::Metrics) -> Self {
+        Self {
+            hits: metrics.hits,
+            misses: metrics.misses,
+            coalesced: metrics.coalesced,
+            requests: metrics.requests,
+            errors: metrics.errors,
+            fetched_bytes: metrics.fetched_bytes,
+            held: metrics.held,
+            held_bytes: metrics.held_bytes,
+        }
+    }
 }
 
 /// One plugin.

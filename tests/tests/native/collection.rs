@@ -350,3 +350,30 @@ async fn w10_watches_of_the_same_objects_share_a_stream() {
         .filter(|request| request.path.contains("configmaps"));
     assert_eq!(lists.count(), 1, "one streaming list for both");
 }
+
+#[tokio::test(start_paused = true)]
+async fn w10_a_cached_store_takes_its_metadata_from_a_stream_of_whole_objects_that_is_there() {
+    let cached = || config_maps().named("cached").cached();
+    for watches in [[cached(), config_maps()], [config_maps(), cached()]] {
+        let bench = Bench::new(&["a"]);
+        let mut group = WatcherGroup::builder(&bench.access);
+        for watch in watches {
+            group = group.watch(watch);
+        }
+        let group = group.start().unwrap();
+        assert_eq!(group.wait_for_sync().await, Ok(2));
+        let requests = bench.cluster.requests();
+        let streams: Vec<_> = requests
+            .iter()
+            .filter(|request| request.verb.is_stream())
+            .map(|request| request.metadata_only)
+            .collect();
+        assert_eq!(streams, [false], "one, of whole objects");
+        let cached = group.store("cached").unwrap();
+        assert!(!cached.get_object("shop", "a").unwrap().has_body());
+        bench.put("a", "second");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let fetched = cached.fetch(&["shop", "a"]).await.unwrap();
+        assert_eq!(super::bench::text_of(fetched[0].json()), "second");
+    }
+}

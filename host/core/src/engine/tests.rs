@@ -711,6 +711,16 @@ fn w8_an_undecodable_object_keeps_its_older_version() {
     assert_eq!(bench.told(9_000), None);
     let status = bench.engine.status(bench.store).unwrap();
     assert_eq!((status.objects, status.quarantined), (1, 1));
+    let listed = |bench: &Bench| {
+        let quarantine = bench.engine.quarantine(bench.store).unwrap();
+        let names = quarantine
+            .iter()
+            .map(|(identity, _)| identity.name().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&bench), ["a"]);
+    bench.feed(2, WatchOutput::Applied(object("a", 2, 2, 1)));
+    assert!(listed(&bench).is_empty(), "it can be read again");
 }
 
 #[test]

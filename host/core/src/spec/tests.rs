@@ -29,7 +29,7 @@ fn check(spec: WatchSpec, metadata_only: bool) {
         (Storage::Cached, false) => Keep::Digest,
     };
     assert_eq!(plan.projection().content, keep);
-    assert_eq!(plan.body_projection().content, Keep::Body);
+    assert_eq!(plan.body_spec().content, Keep::Body);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn s6_bodies_are_shared_where_resource_and_filters_agree() {
     let filter = |change: fn(&mut WatchSpec)| {
         let mut spec = secrets();
         change(&mut spec);
-        spec.plan().unwrap().filter()
+        spec.plan().unwrap().filter
     };
     let plain = filter(|_| {});
     assert_eq!(

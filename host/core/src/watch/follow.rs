@@ -105,7 +105,7 @@ impl Follow<'_> {
                 self.advance(&version);
                 let output = WatchOutput::Quarantined {
                     identity: error.identity.clone().or(identity),
-                    error: error.to_string(),
+                    error: error.kind.to_string(),
                 };
                 self.emit(reader, output);
                 return true;

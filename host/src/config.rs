@@ -15,7 +15,7 @@ use haptic_core::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::grants::Grant;
+use crate::{grants::Grant, output::OutputTarget};
 
 /// One plugin, as configured.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +25,14 @@ pub struct PluginConfig {
     pub file: Option<PathBuf>,
     /// Its settings, handed to it as JSON; `{}` unless given.
     pub settings: Map<String, Value>,
-    /// Where its outputs go: a directory, relative to the configuration file, or `-`.
-    pub output: Option<PathBuf>,
+    /// Where its outputs go; a directory is relative to the configuration file.
+    pub output: Option<OutputTarget>,
+    /// `forceConflicts`: take keys of an object over from other field managers.
+    pub force_conflicts: Option<bool>,
+    /// `onOutput`: what runs after a commit that changed something.
+    pub on_output: Option<String>,
+    /// `onOutputTimeout`: how long that may take.
+    pub on_output_timeout: Option<Duration>,
     /// What it may watch (contract P8).
     pub allow: Vec<Grant>,
     /// Watches that narrow its own, or are added to them, by name.
@@ -365,19 +371,44 @@ fn plugin(place: &str, value: &Value, base: &Path, mistakes: &mut Mistakes) -> P
     mistakes.unknown(
         place,
         map,
-        &["file", "settings", "output", "allow", "watchedResources"],
+        &[
+            "file",
+            "settings",
+            "output",
+            "forceConflicts",
+            "onOutput",
+            "onOutputTimeout",
+            "allow",
+            "watchedResources",
+        ],
     );
     for (key, value) in map {
         let place = join(place, key);
         match key.as_str() {
             "file" => plugin.file = mistakes.text(&place, value).map(|file| base.join(file)),
             "output" => {
-                plugin.output = mistakes
-                    .text(&place, value)
-                    .map(|output| match output.as_str() {
-                        "-" => PathBuf::from("-"),
-                        directory => base.join(directory),
-                    });
+                let target = mistakes.text(&place, value).map(|text| text.parse());
+                match target {
+                    Some(Ok(target)) => {
+                        plugin.output = Some(OutputTarget::relative_to(target, base));
+                    }
+                    Some(Err(error)) => mistakes.add(place, format!("{error}")),
+                    None => {}
+                }
+            }
+            "forceConflicts" => match value {
+                Value::Bool(force) => plugin.force_conflicts = Some(*force),
+                _ => mistakes.add(place, "must be true or false"),
+            },
+            "onOutput" => plugin.on_output = mistakes.text(&place, value),
+            "onOutputTimeout" => {
+                let text = mistakes.text(&place, value);
+                match text.map(|text| parse_duration(&text)) {
+                    Some(Ok(Duration::ZERO)) => mistakes.add(place, "must be longer than nothing"),
+                    Some(Ok(timeout)) => plugin.on_output_timeout = Some(timeout),
+                    Some(Err(error)) => mistakes.add(place, error),
+                    None => {}
+                }
             }
             "settings" => {
                 plugin.settings = mistakes.object(&place, value).cloned().unwrap_or_default();
@@ -729,6 +760,31 @@ mod tests {
                 ..declared
             }]
         );
+    }
+
+    #[test]
+    fn o2_an_output_is_a_directory_beside_the_file_or_an_object() {
+        let config = read("plugins:\n  a: {output: out}\n  b: {output: 'configmap:shop/x'}\n");
+        let output = |name: &str| config.plugins[name].output.as_ref().unwrap().to_string();
+        assert_eq!(output("a"), "/etc/haptic/out");
+        assert_eq!(output("b"), "configmap:shop/x");
+        let found = mistakes(
+            "plugins:\n  a: {output: 'configmap:Shop', forceConflicts: 1, onOutputTimeout: '0'}\n",
+        );
+        for sentence in [
+            "plugins.a.output: \"Shop\" is no name of a ConfigMap",
+            "plugins.a.forceConflicts: must be true or false",
+            "plugins.a.onOutputTimeout: must be longer than nothing",
+        ] {
+            assert!(
+                found.iter().any(|mistake| mistake.starts_with(sentence)),
+                "{found:?}"
+            );
+        }
+        let hooked = "plugins:\n  a: {onOutput: make reload, onOutputTimeout: 1m}\n";
+        let plugin = &read(hooked).plugins["a"];
+        assert_eq!(plugin.on_output.as_deref(), Some("make reload"));
+        assert_eq!(plugin.on_output_timeout, Some(Duration::from_secs(60)));
     }
 
     #[test]

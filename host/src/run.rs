@@ -2,7 +2,7 @@
 //! plugins report, and hands out callbacks. Owns the order of things; decides
 //! nothing that [`haptic_core::engine`] can decide.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use haptic_core::{
     Time,
@@ -24,8 +24,11 @@ use crate::{
     driver::Clock,
     grants::{self, Refusal},
     leader::{self, Changes, LeaderElector, Leadership, LeaseConfig, LeaseConfigErrors, Tenure},
-    observe::{Ask, Books, HostState, LeaderStatus, Server},
-    output::{Occupancy, Sink, SinkError},
+    observe::{Ask, Books, HookStatus, HostState, LeaderStatus, Server},
+    output::{
+        Occupancy, OutputTarget, Sink, SinkError, SinkOptions,
+        hook::{HookConfig, HookError, HookOptions, Hooks},
+    },
     plugin::{CallError, Instance, Limits, LogLevel, LogLine, LogSink, Plugin},
     watches::{self, News, Watches},
     worker::{Done, Job, QUEUE, WorkError, Worker, WorkerOptions},
@@ -61,11 +64,15 @@ pub struct PluginRun {
     pub plugin: Plugin,
     /// What is configured for it.
     pub config: PluginConfig,
-    /// Where its outputs go: a directory, or `-`.
-    pub output: PathBuf,
+    /// Where its outputs go.
+    pub output: OutputTarget,
     /// Whether other hosts may write there too. [`Occupancy::InTurns`] is for leader
     /// election.
     pub occupancy: Occupancy,
+    /// Take keys of an object over from other field managers.
+    pub force_conflicts: bool,
+    /// What runs after a commit that changed something.
+    pub hook: Option<HookConfig>,
 }
 
 /// Why a run ended other than as asked. The exit code follows from the variant
@@ -96,13 +103,21 @@ pub enum RunError {
         /// All that is wrong.
         mistakes: Vec<String>,
     },
-    /// Outputs cannot be written (2).
+    /// Outputs cannot be written (2, or 3 when it is the cluster that fails).
     #[error("plugin {plugin}")]
     Output {
         /// Its name.
         plugin: String,
         /// Why.
         source: SinkError,
+    },
+    /// The outputs are in their place, and the hook failed (1).
+    #[error("the hook of plugin {plugin} failed")]
+    Hook {
+        /// Its name.
+        plugin: String,
+        /// How.
+        source: HookError,
     },
     /// The cluster did not get as far as `--once` needs (3).
     #[error("the cluster did not sync within {after:?}:{}", lines(.watches))]
@@ -148,7 +163,8 @@ impl RunError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Plugin { .. } | Self::Thread { .. } | Self::Host { .. } => 1,
+            Self::Plugin { .. } | Self::Thread { .. } | Self::Host { .. } | Self::Hook { .. } => 1,
+            Self::Output { source, .. } if source.is_of_the_cluster() => 3,
             Self::Interrupted => 130,
             Self::Several(errors) => errors.first().map_or(1, Self::exit_code),
             Self::Settings { .. }
@@ -179,8 +195,9 @@ pub struct Prepared {
 pub async fn prepare(
     run: PluginRun,
     limits: &Limits,
-    own_namespace: Option<&str>,
+    access: &Access,
 ) -> Result<Prepared, RunError> {
+    let own_namespace = access.own_namespace.as_deref();
     let name = run.plugin.name().to_owned();
     let failed = |source: CallError| match source {
         CallError::Refused { message, .. } => RunError::Settings {
@@ -229,7 +246,13 @@ pub async fn prepare(
         mistakes.push(grants::advice(&run.config.allow, &refused));
         return Err(wrong(mistakes));
     }
-    let sink = Sink::open(&run.output, run.occupancy).map_err(|source| RunError::Output {
+    let options = SinkOptions {
+        occupancy: run.occupancy,
+        client: &access.client,
+        force_conflicts: run.force_conflicts,
+        hooked: run.hook.is_some(),
+    };
+    let sink = Sink::open(&run.output, options).map_err(|source| RunError::Output {
         plugin: name.clone(),
         source,
     })?;
@@ -322,11 +345,22 @@ pub async fn run(
     let mut engine = Engine::new();
     let mut workers = HashMap::new();
     let mut books = Books::default();
+    let mut hooks = Hooks::default();
     let own = access.own_namespace.clone().unwrap_or_default();
     for prepared in prepared {
         let name = prepared.run.plugin.name().to_owned();
         let plugin = engine.add_plugin(&name, &prepared.plans, &own);
-        books.open(plugin, &name, prepared.run.output.display().to_string());
+        books.open(plugin, &name, prepared.run.output.to_string());
+        if let Some(config) = prepared.run.hook {
+            let options = HookOptions {
+                config,
+                plugin: name.clone(),
+                output: prepared.run.output.place(),
+                mark: prepared.sink.mark(),
+                logs: Arc::clone(&prepared.logs),
+            };
+            hooks.add(plugin, options);
+        }
         let worker_options = WorkerOptions {
             plugin: prepared.run.plugin,
             limits: options.limits.clone(),
@@ -363,6 +397,7 @@ pub async fn run(
         engine,
         workers,
         books,
+        hooks,
         bodies,
         cluster: access.url,
         clock,
@@ -378,6 +413,7 @@ pub async fn run(
         tenure: None,
     };
     let result = dispatch.run(&mut queue, &watches).await;
+    dispatch.hooks.end().await;
     stopper.abort();
     if let Some(election) = election {
         election.stop().await;
@@ -429,6 +465,7 @@ struct Dispatch {
     engine: Engine,
     workers: HashMap<PluginId, Worker>,
     books: Books,
+    hooks: Hooks,
     bodies: Bodies,
     /// The API server's URL.
     cluster: String,
@@ -470,16 +507,26 @@ impl Dispatch {
         loop {
             self.follow_election();
             match self.stopping {
-                None => self.start_calls(),
-                Some((_, why)) if self.running == 0 => return self.stopped(why, watches),
+                None => {
+                    self.start_calls();
+                    self.start_hooks();
+                }
+                Some((_, why)) if self.running == 0 && !self.hooks.are_running() => {
+                    return self.stopped(why, watches);
+                }
                 Some(_) => {}
             }
-            if self.options.once && self.running == 0 && self.settled() {
-                return Ok(());
+            if self.is_done() {
+                if self.hooks.are_idle() {
+                    return Ok(());
+                }
+                // A hook has its own limit.
+                give_up = None;
             }
-            let due = self
-                .engine
-                .next_due()
+            let due = [self.engine.next_due(), self.hooks.next()]
+                .into_iter()
+                .flatten()
+                .min()
                 .filter(|_| self.stopping.is_none())
                 .map(|due| self.clock.deadline(due));
             let limit = self.stopping.map(|(limit, _)| limit);
@@ -490,6 +537,7 @@ impl Dispatch {
                     Some(event) => self.event(event, watches)?,
                     None => return Ok(()),
                 },
+                (id, result) = self.hooks.ended() => self.hook_ended(id, result)?,
                 () = changed(&mut changes) => {}
                 () = sleep_until(wake) => {}
             }
@@ -499,7 +547,14 @@ impl Dispatch {
             if let Some((limit, why)) = self.stopping
                 && now >= limit
             {
-                warn!("a callback did not end in time; what it would have written is dropped");
+                if self.running > 0 {
+                    warn!("a callback did not end in time; what it would have written is dropped");
+                }
+                if self.hooks.are_running() {
+                    warn!(
+                        "a hook did not end in time, and is killed; it runs again after the next start"
+                    );
+                }
                 return self.stopped(why, watches);
             }
             if give_up.is_some_and(|limit| now >= limit) {
@@ -541,6 +596,50 @@ impl Dispatch {
         };
         self.plugins()
             .all(|plugin| self.engine.is_settled(plugin, hopeless))
+    }
+
+    /// Whether `--once` has rendered everything.
+    fn is_done(&self) -> bool {
+        self.options.once && self.running == 0 && self.settled()
+    }
+
+    /// With `--once`, one run for all that was committed.
+    fn start_hooks(&mut self) {
+        let leads = match (&self.leadership, &self.tenure) {
+            (None, _) => true,
+            (Some(_), tenure) => tenure.as_ref().is_some_and(Tenure::lasts),
+        };
+        if !leads {
+            self.hooks.forget();
+        } else if !self.options.once || self.is_done() {
+            self.hooks.start(self.clock.now());
+        }
+    }
+
+    fn hook_ended(
+        &mut self,
+        id: tokio::task::Id,
+        result: Result<(), HookError>,
+    ) -> Result<(), RunError> {
+        let Some(ended) = self.hooks.take_in(self.clock.now(), id, result) else {
+            return Ok(());
+        };
+        let (plugin, duration) = (ended.plugin, ended.duration);
+        match ended.result {
+            Ok(()) => info!(plugin, ?duration, "hook"),
+            Err(source) if self.options.once => return Err(RunError::Hook { plugin, source }),
+            Err(error) => {
+                let failures = ended.failures;
+                error!(
+                    plugin,
+                    ?duration,
+                    failures,
+                    "the hook failed, it is tried again: {}",
+                    chain(&error)
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Tells the engine when leadership has started or ended.
@@ -607,6 +706,10 @@ impl Dispatch {
                     .as_ref()
                     .map_or_else(WorkError::outcome, |_| Outcome::Ok);
                 self.engine.finished(now, plugin, outcome);
+                let debt = done.result.as_ref().ok();
+                if let Some(debt) = debt.and_then(|committed| committed.debt.clone()) {
+                    self.hooks.owe(plugin, debt);
+                }
                 self.books
                     .enter(now, plugin, &done.callback, &done.watch_name, &done.result);
                 self.report(plugin, done)?;
@@ -620,6 +723,11 @@ impl Dispatch {
     }
 
     fn state(&self, now: Time, watches: &Watches) -> HostState {
+        let mut plugins = self.books.plugins(now, &self.engine);
+        for plugin in &mut plugins {
+            let report = self.hooks.report(&plugin.name);
+            plugin.hook = report.map(|report| HookStatus::new(now, &report));
+        }
         HostState {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: now.since_origin().as_secs_f64(),
@@ -627,7 +735,7 @@ impl Dispatch {
             leader: self.leader(),
             cache: self.bodies.metrics().into(),
             watches: watches.status(&self.engine, now),
-            plugins: self.books.plugins(now, &self.engine),
+            plugins,
         }
     }
 

@@ -12,7 +12,7 @@ use haptic_core::{
 use crate::{
     cached::Bodies,
     leader::Tenure,
-    output::{Changed, Sink, SinkError},
+    output::{self, Changed, Debt, Sink, SinkError},
     plugin::{CallError, Instance, Limits, LogSink, Plugin},
 };
 
@@ -66,6 +66,8 @@ pub struct Committed {
     pub memory: u64,
     /// Outputs whose content changed.
     pub changed: Vec<Changed>,
+    /// That the hook has to run.
+    pub debt: Option<Debt>,
 }
 
 /// Why a callback did not succeed.
@@ -209,14 +211,16 @@ async fn perform(
         )
         .await?;
     let bytes = completed.outputs.values().map(Vec::len).sum();
-    let changed = options
+    let output::Committed { changed, debt } = options
         .sink
-        .commit(completed.outputs, job.tenure.as_ref())?;
+        .commit(completed.outputs, job.tenure.as_ref())
+        .await?;
     Ok(Committed {
         duration: completed.duration,
         bytes,
         memory: completed.memory,
         changed,
+        debt,
     })
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{config::parse_duration, grants::Grant};
+use crate::{config::parse_duration, grants::Grant, output::OutputTarget};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -14,12 +14,16 @@ Examples:
       Write what it renders to files; let it watch what it declares, Secrets included.
   haptic-host --plugin render.wasm --manifests cluster/ --once
       No cluster: render YAML files once, and exit.
+  haptic-host --plugin render.wasm --output /etc/render --on-output 'systemctl reload render'
+      Tell who reads the files that they have changed.
+  haptic-host --plugin render.wasm --output configmap:shop/render
+      Write what it renders to the keys of a ConfigMap.
   haptic-host --plugin render.wasm --output /etc/render --leader-elect
       Run several of these: one leads and writes, the others are ready to.
   haptic-host cluster --manifests cluster/ --kubeconfig kc.yaml
       Serve YAML files as a cluster that kubectl can use.
 
-Exit codes: 0 done, 1 a plugin failed, 2 wrong configuration, 3 the cluster failed,
+Exit codes: 0 done, 1 a plugin or its hook failed, 2 wrong configuration, 3 the cluster failed,
 130 --once was interrupted.";
 
 /// Reacts to a Kubernetes cluster with plugins: WebAssembly components that are
@@ -79,10 +83,29 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
 
-    /// Where outputs go: a directory, or `-` for standard output. With several
-    /// plugins each gets a directory of its name below it.
-    #[arg(long, value_name = "DIR|-", default_value = "-")]
-    pub(super) output: PathBuf,
+    /// Where outputs go: a directory, `-` for standard output, or the keys of an object
+    /// of the cluster: `configmap:[NAMESPACE/]NAME`, `secret:[NAMESPACE/]NAME`, in the
+    /// host's own namespace unless told. With several plugins each gets a directory of
+    /// its name below DIR.
+    #[arg(long, value_name = "DIR|-|KIND:NAME", default_value = "-")]
+    pub(super) output: OutputTarget,
+
+    /// Take keys of a ConfigMap or Secret over that another field manager has. Without
+    /// it that is an error which names the manager.
+    #[arg(long)]
+    pub(super) force_conflicts: bool,
+
+    /// Run this command with `sh -c` after outputs have changed, until it succeeds:
+    /// to reload what reads them. Never two at a time; changes during a run lead to
+    /// one more. Its environment has HAPTIC_PLUGIN, HAPTIC_OUTPUT (the directory or
+    /// object), HAPTIC_CHANGED (names, one a line) and HAPTIC_CHANGED_COUNT. What a
+    /// host that was killed has missed, the next one runs after its first commit.
+    #[arg(long, value_name = "CMD")]
+    pub(super) on_output: Option<String>,
+
+    /// How long that command may take, before it and what it started are killed.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(super) on_output_timeout: DurationArg,
 
     /// Print what changed in each output file as a unified diff, on standard output.
     #[arg(long)]

@@ -5,11 +5,7 @@ mod election;
 mod serve;
 
 use std::{
-    collections::BTreeMap,
-    io::IsTerminal,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Duration,
+    collections::BTreeMap, io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration,
 };
 
 use clap::Parser;
@@ -23,7 +19,7 @@ use crate::{
     chain::chain,
     config::{self, Config, ConfigError, PluginConfig},
     observe::{ServeError, Server},
-    output::Occupancy,
+    output::{Occupancy, OutputTarget, hook::HookConfig},
     plugin::{Limits, LoadError, Runtime, RuntimeError, RuntimeOptions},
     run::{self, PluginRun, RunError, RunOptions},
 };
@@ -147,7 +143,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         true => Occupancy::InTurns,
         false => Occupancy::Alone,
     };
-    let runs = plugins(&args, config.plugins, occupancy, &runtime)?;
+    let mut runs = plugins(&args, config.plugins, occupancy, &runtime)?;
     let limits = Limits {
         memory: args.memory_limit.0,
         callback_time: args.callback_timeout.0,
@@ -174,9 +170,10 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         args.once,
         own_namespace,
     )?;
+    place(&mut runs, own_namespace)?;
     let (mut prepared, mut refused) = (Vec::new(), Vec::new());
     for plugin in runs {
-        match run::prepare(plugin, &limits, own_namespace).await {
+        match run::prepare(plugin, &limits, &access).await {
             Ok(plugin) => prepared.push(plugin),
             Err(error) => refused.push(error),
         }
@@ -319,7 +316,6 @@ fn plugins(
     }
     let several = entries.len() > 1;
     let mut names: Vec<String> = Vec::new();
-    let mut places: Vec<PathBuf> = Vec::new();
     let mut runs = Vec::with_capacity(entries.len());
     for (file, config) in entries {
         let plugin = runtime.load(&file)?;
@@ -330,36 +326,69 @@ fn plugins(
             ))
             .into());
         }
-        let output = match (&config.output, args.output.as_path()) {
+        let output = match (&config.output, &args.output) {
             (Some(own), _) => own.clone(),
-            (None, shared) if shared == Path::new("-") || !several => shared.to_owned(),
-            (None, shared) => shared.join(&name),
+            (None, OutputTarget::Directory(shared)) if several => {
+                OutputTarget::Directory(shared.join(&name))
+            }
+            (None, OutputTarget::Object(object)) if several => {
+                return Err(Wrong(format!(
+                    "several plugins cannot share the {object}: give each its own `output:` in the configuration"
+                ))
+                .into());
+            }
+            (None, shared) => shared.clone(),
         };
-        if args.diff && output == Path::new("-") {
+        if args.diff && output == OutputTarget::Stdout {
             return Err(Wrong(
                 "--diff shows what changes in files: give --output DIR with it".to_owned(),
             )
             .into());
         }
-        let place = std::path::absolute(&output).unwrap_or_else(|_| output.clone());
-        if output != Path::new("-") && places.contains(&place) {
-            return Err(Wrong(format!(
-                "plugin {name} shares the output directory {} with another plugin: each needs its own",
-                output.display()
-            ))
-            .into());
-        }
-        places.push(place);
+        let command = config.on_output.clone().or_else(|| args.on_output.clone());
+        let timeout = config.on_output_timeout.unwrap_or(args.on_output_timeout.0);
         info!(plugin = name, bytes = plugin.size(), "loaded");
         names.push(name);
         runs.push(PluginRun {
             plugin,
-            config,
             output,
             occupancy,
+            force_conflicts: config.force_conflicts.unwrap_or(args.force_conflicts),
+            hook: command.map(|command| HookConfig { command, timeout }),
+            config,
         });
     }
     Ok(runs)
+}
+
+/// Gives objects their namespaces, and sees to it that no two plugins write to one place.
+fn place(runs: &mut [PluginRun], own_namespace: Option<&str>) -> Result<(), Wrong> {
+    let mut taken: Vec<OutputTarget> = Vec::new();
+    for run in runs {
+        let name = run.plugin.name();
+        let target = run.output.clone().in_namespace(own_namespace);
+        run.output = target.map_err(|object| {
+            Wrong(format!(
+                "plugin {name} writes to the {object} of the host's own namespace, and neither a service account nor the kubeconfig's context names one: write NAMESPACE/{}",
+                object.name
+            ))
+        })?;
+        let absolute = match &run.output {
+            OutputTarget::Directory(path) => {
+                OutputTarget::Directory(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+            }
+            OutputTarget::Stdout => continue,
+            OutputTarget::Object(_) => run.output.clone(),
+        };
+        if taken.contains(&absolute) {
+            return Err(Wrong(format!(
+                "plugin {name} shares the output {} with another plugin: each needs its own",
+                run.output
+            )));
+        }
+        taken.push(absolute);
+    }
+    Ok(())
 }
 
 /// Where compiled plugins are kept; `None`: nowhere.

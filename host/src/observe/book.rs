@@ -153,6 +153,7 @@ impl Book {
                 ago_seconds: ago(at),
             }),
             sink: self.sink.clone(),
+            hook: None,
             outputs: self
                 .outputs
                 .iter()

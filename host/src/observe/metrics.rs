@@ -63,6 +63,12 @@ struct ResultLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HookLabels {
+    plugin: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CacheLabels {
     result: &'static str,
 }
@@ -86,6 +92,9 @@ pub struct Metrics {
     plugin_ready: Family<PluginLabels, IntGauge>,
     outputs_changed: Family<PluginLabels, Counter>,
     output_bytes: Family<PluginLabels, Counter>,
+    hook_runs: Family<HookLabels, Counter>,
+    hook_failures: Family<PluginLabels, IntGauge>,
+    hook_due: Family<PluginLabels, IntGauge>,
     cache_reads: Family<CacheLabels, Counter>,
     cache_requests: Counter,
     cache_fetched: Counter,
@@ -158,6 +167,18 @@ impl Metrics {
             output_bytes: family.add(
                 "plugin_output_bytes",
                 "Bytes that callbacks of a plugin wrote, changed or not.",
+            ),
+            hook_runs: family.add(
+                "hook_runs",
+                "Runs of a plugin's hook that ended, by result: ok or failed.",
+            ),
+            hook_failures: family.add(
+                "hook_consecutive_failures",
+                "Failures of a plugin's hook since its last success.",
+            ),
+            hook_due: family.add(
+                "hook_due",
+                "Whether outputs have changed since a plugin's hook has last succeeded.",
             ),
             cache_reads: family.add(
                 "cache_reads",
@@ -303,6 +324,20 @@ impl Metrics {
             self.plugin_ready
                 .get_or_create(&labels)
                 .set(i64::from(plugin.synced && !plugin.broken));
+            let Some(hook) = &plugin.hook else {
+                continue;
+            };
+            for (result, total) in [("ok", hook.succeeded), ("failed", hook.failed)] {
+                let plugin = plugin.name.clone();
+                let labels = HookLabels { plugin, result };
+                raise(&self.hook_runs.get_or_create(&labels), total);
+            }
+            self.hook_failures
+                .get_or_create(&labels)
+                .set(i64::from(hook.failures));
+            self.hook_due
+                .get_or_create(&labels)
+                .set(i64::from(hook.state != "idle"));
         }
         let cache = &state.cache;
         for (result, total) in [
@@ -380,7 +415,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::observe::{CacheStatus, PluginStatus, WatchStatus};
+    use crate::observe::{CacheStatus, HookStatus, PluginStatus, WatchStatus};
 
     /// One watch and one plugin.
     fn state() -> HostState {
@@ -400,6 +435,12 @@ mod tests {
             plugins: vec![PluginStatus {
                 name: "render".to_owned(),
                 synced: true,
+                hook: Some(HookStatus {
+                    state: "waiting".to_owned(),
+                    failures: 2,
+                    failed: 3,
+                    ..HookStatus::default()
+                }),
                 ..PluginStatus::default()
             }],
             ..HostState::default()
@@ -452,6 +493,9 @@ mod tests {
             "haptic_plugin_callback_duration_seconds_count{plugin=\"render\",callback=\"on-change\"} 1",
             "haptic_plugin_outputs_changed_total{plugin=\"render\"} 1",
             "haptic_plugin_ready{plugin=\"render\"} 1",
+            "haptic_hook_runs_total{plugin=\"render\",result=\"failed\"} 3",
+            "haptic_hook_consecutive_failures{plugin=\"render\"} 2",
+            "haptic_hook_due{plugin=\"render\"} 1",
             "haptic_cache_reads_total{result=\"hit\"} 3",
             "haptic_cache_bytes 9",
             "haptic_ready 1",

@@ -12,6 +12,6 @@ pub(crate) use book::Books;
 pub use metrics::Metrics;
 pub use serve::{Ask, ServeError, Server};
 pub use state::{
-    CacheStatus, CallbackStatus, ErrorStatus, HostState, LeaderStatus, MAX_OUTPUTS, OutputStatus,
-    PluginStatus, Unreadable, WatchStatus,
+    CacheStatus, CallbackStatus, ErrorStatus, HookStatus, HostState, LeaderStatus, MAX_OUTPUTS,
+    OutputStatus, PluginStatus, Unreadable, WatchStatus,
 };

@@ -4,10 +4,13 @@
 
 use std::fmt::Write;
 
-use haptic_core::Identity;
+use haptic_core::{Identity, Time};
 use serde::Serialize;
 
-use crate::cached;
+use crate::{
+    cached,
+    output::hook::{HookReport, Standing},
+};
 
 /// Outputs that are shown of one plugin, the last changed first: what a person can
 /// read, and a bound on the answer.
@@ -154,6 +157,8 @@ pub struct PluginStatus {
     pub last_error: Option<ErrorStatus>,
     /// Where its outputs go: a directory, `-`, or an object of the cluster.
     pub sink: String,
+    /// The command that runs after its commits; `None`: there is none.
+    pub hook: Option<HookStatus>,
     /// Its outputs, the last changed first; at most [`MAX_OUTPUTS`].
     pub outputs: Vec<OutputStatus>,
 }
@@ -175,6 +180,49 @@ pub struct CallbackStatus {
     pub duration_seconds: f64,
     /// How long ago it ended.
     pub ago_seconds: f64,
+}
+
+/// A command that runs after commits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HookStatus {
+    /// `idle`, `due`, `running`, or `waiting` to be tried again.
+    pub state: String,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Runs that succeeded.
+    pub succeeded: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    /// How long the last success took.
+    pub duration_seconds: Option<f64>,
+    /// How long ago the last success ended.
+    pub ago_seconds: Option<f64>,
+    /// The last failure.
+    pub last_error: Option<ErrorStatus>,
+}
+
+impl HookStatus {
+    pub(crate) fn new(now: Time, report: &HookReport<'_>) -> Self {
+        let ago = |at: Time| (now - at).as_secs_f64();
+        Self {
+            state: match report.standing {
+                Standing::Idle => "idle",
+                Standing::Due => "due",
+                Standing::Running => "running",
+                Standing::Waiting => "waiting",
+            }
+            .to_owned(),
+            failures: report.failures,
+            succeeded: report.succeeded,
+            failed: report.failed,
+            duration_seconds: report.last.map(|(_, took)| took.as_secs_f64()),
+            ago_seconds: report.last.map(|(at, _)| ago(at)),
+            last_error: report.last_error.map(|(at, text)| ErrorStatus {
+                text: text.to_owned(),
+                ago_seconds: ago(at),
+            }),
+        }
+    }
 }
 
 /// A failure.
@@ -232,6 +280,10 @@ impl HostState {
                 (false, true) => ("[+]", "ok"),
             };
             let _ = writeln!(text, "{sign}plugin {}: {what}", plugin.name);
+            if let Some(hook) = plugin.hook.as_ref().filter(|hook| hook.failures > 0) {
+                let (name, failures) = (&plugin.name, hook.failures);
+                let _ = writeln!(text, "[~]hook of {name}: failed {failures} times in a row");
+            }
         }
         if let Some(leader) = &self.leader {
             let what = match (leader.leads, leader.holder.as_str()) {

@@ -1,14 +1,16 @@
 //! Outputs as files below one directory, which this host alone writes.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
-    Changed, Occupancy, SinkError, begin,
+    Committed, Debt, Mark, Occupancy, SinkError, begin,
     claim::{Claim, ClaimError},
+    mark,
     staging::{self, Staging},
 };
 use crate::{leader::Tenure, plugin::Outputs};
@@ -19,17 +21,19 @@ pub struct DirectorySink {
     root: PathBuf,
     /// `None`: it is claimed for each commit.
     claim: Option<Arc<Claim>>,
+    hooked: bool,
 }
 
 impl DirectorySink {
     /// Makes the directory if it is missing and tries to write: a wrong path is found
     /// at start and not at the first callback. [`Occupancy::Alone`] locks it until
     /// the sink is dropped, and removes temporary files of a killed host. Sinks of one
-    /// process may share a directory.
+    /// process may share a directory. With `hooked`, it keeps a file in the directory
+    /// while a hook is due.
     ///
     /// # Errors
     /// [`SinkError::Directory`]; [`SinkError::InUse`].
-    pub fn open(root: &Path, occupancy: Occupancy) -> Result<Self, SinkError> {
+    pub fn open(root: &Path, occupancy: Occupancy, hooked: bool) -> Result<Self, SinkError> {
         make(root)?;
         let claim = match occupancy {
             Occupancy::Alone => Some(claim(root)?),
@@ -39,6 +43,7 @@ impl DirectorySink {
         Ok(Self {
             root: root.to_owned(),
             claim,
+            hooked,
         })
     }
 
@@ -54,7 +59,7 @@ impl DirectorySink {
     /// deleted is made again, with the outputs of this commit alone.
     ///
     /// With a `tenure`, it must last when everything is on disk, before the first
-    /// rename. In a directory that is written [in turns](Occupancy::InTurns) it is the
+    /// rename. In a directory that is written [in turns](Occupancy::InTurns, false) it is the
     /// lock that keeps two commits apart: a process that is paused in the middle of
     /// its renames keeps the next leader waiting, and one that is paused before them
     /// asks when it wakes.
@@ -66,7 +71,7 @@ impl DirectorySink {
         &mut self,
         outputs: Outputs,
         tenure: Option<&Tenure>,
-    ) -> Result<Vec<Changed>, SinkError> {
+    ) -> Result<Committed, SinkError> {
         let _turn = match &mut self.claim {
             Some(held) if held.is_at(&self.root) => None,
             Some(held) => {
@@ -83,9 +88,36 @@ impl DirectorySink {
                 Some(claim(&self.root)?)
             }
         };
+        let names = match self.hooked {
+            true => outputs.keys().cloned().collect(),
+            false => BTreeSet::new(),
+        };
         let staged = Staging::write(&self.root, outputs)?;
         let _commit = begin(tenure)?;
-        staged.place()
+        if !self.hooked {
+            let changed = staged.place()?;
+            return Ok(Committed {
+                changed,
+                debt: None,
+            });
+        }
+        if staged.is_empty() {
+            let debt = mark::read(&self.root)?.map(|token| Debt::new(&token, names));
+            return Ok(Committed {
+                changed: Vec::new(),
+                debt,
+            });
+        }
+        let token = mark::token();
+        mark::write(&self.root, &token)?;
+        let changed = staged.place()?;
+        let names = changed.iter().map(|changed| changed.name.clone()).collect();
+        let debt = Some(Debt::new(&token, names));
+        Ok(Committed { changed, debt })
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark::File(self.root.clone())
     }
 }
 
@@ -102,7 +134,8 @@ fn make(root: &Path) -> Result<(), SinkError> {
     })
 }
 
-fn claim(root: &Path) -> Result<Arc<Claim>, SinkError> {
+/// The directory for this process alone, until the answer is dropped.
+pub(super) fn claim(root: &Path) -> Result<Arc<Claim>, SinkError> {
     Claim::take(root).map_err(|error| match error {
         ClaimError::InUse => SinkError::InUse {
             path: root.to_owned(),
@@ -133,6 +166,7 @@ mod tests {
     use super::*;
     use crate::{
         leader::tests::{leading, lose},
+        output::Changed,
         plugin::OutputName,
     };
 
@@ -153,16 +187,18 @@ mod tests {
     #[test]
     fn o2_only_changed_files_are_replaced() {
         let dir = tempfile::tempdir().unwrap();
-        let mut sink = DirectorySink::open(&dir.path().join("out"), Occupancy::Alone).unwrap();
+        let mut sink =
+            DirectorySink::open(&dir.path().join("out"), Occupancy::Alone, false).unwrap();
         let both = outputs(&[("a.cfg", "one"), ("certs/x.pem", "pem")]);
         assert_eq!(
-            names(&sink.commit(both.clone(), None).unwrap()),
+            names(&sink.commit(both.clone(), None).unwrap().changed),
             ["a.cfg", "certs/x.pem"]
         );
-        assert_eq!(sink.commit(both, None).unwrap(), []);
+        assert_eq!(sink.commit(both, None).unwrap(), Committed::default());
         let changed = sink
             .commit(outputs(&[("a.cfg", "two"), ("certs/x.pem", "pem")]), None)
-            .unwrap();
+            .unwrap()
+            .changed;
         assert_eq!(names(&changed), ["a.cfg"]);
         assert_eq!(changed[0].before.as_deref(), Some(&b"one"[..]));
         assert_eq!(
@@ -187,7 +223,7 @@ mod tests {
     /// Commits a change of `a` together with `blocked`, expects the sentence, and
     /// that nothing changed.
     fn check_refused(dir: &Path, blocked: &str, sentence: &str) {
-        let mut sink = DirectorySink::open(dir, Occupancy::Alone).unwrap();
+        let mut sink = DirectorySink::open(dir, Occupancy::Alone, false).unwrap();
         sink.commit(outputs(&[("a", "old")]), None).unwrap();
         let before = entries(dir);
         let new = [("a", "new"), ("new/b", "x"), (blocked, "x")];
@@ -229,8 +265,9 @@ mod tests {
         fs::write(&outside, "secret").unwrap();
         let link = dir.path().join("a");
         symlink(outside.path(), &link).unwrap();
-        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
-        let changed = sink.commit(outputs(&[("a", "new")]), None).unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone, false).unwrap();
+        let committed = sink.commit(outputs(&[("a", "new")]), None);
+        let changed = committed.unwrap().changed;
         assert_eq!(changed[0].before, None);
         assert_eq!(fs::read_to_string(&outside).unwrap(), "secret");
         assert!(fs::symlink_metadata(&link).unwrap().is_file());
@@ -246,7 +283,7 @@ mod tests {
             fs::set_permissions(at(name), fs::Permissions::from_mode(bits)).unwrap();
         }
         fs::write(at("plain"), "").unwrap();
-        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone, false).unwrap();
         sink.commit(
             outputs(&[("fresh", "x"), ("key", "x"), ("tool", "x")]),
             None,
@@ -261,7 +298,7 @@ mod tests {
     fn o1_a_symlink_below_the_directory_is_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let outside = tempfile::tempdir().unwrap();
-        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone, false).unwrap();
         symlink(outside.path(), dir.path().join("link")).unwrap();
         let refused = sink.commit(outputs(&[("link/x", "1")]), None);
         assert!(
@@ -290,7 +327,7 @@ mod tests {
         ] {
             fs::write(dir.path().join(name), "half").unwrap();
         }
-        DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
+        DirectorySink::open(dir.path(), Occupancy::Alone, false).unwrap();
         let mut expected: Vec<&str> = kept.to_vec();
         expected.push("certs");
         expected.sort_unstable();
@@ -320,16 +357,16 @@ mod tests {
         // Locks are per opened file: this one is as good as another process's.
         let other = fs::File::open(&dir).unwrap();
         other.lock().unwrap();
-        let error = DirectorySink::open(&dir, Occupancy::Alone).unwrap_err();
+        let error = DirectorySink::open(&dir, Occupancy::Alone, false).unwrap_err();
         assert!(
             error.to_string().contains("another host writes there"),
             "{error}"
         );
         // Nor does a host on the directory above touch what is staged here.
-        let _above = DirectorySink::open(above.path(), Occupancy::Alone);
+        let _above = DirectorySink::open(above.path(), Occupancy::Alone, false);
         assert_eq!(entries(&dir), [staged]);
         drop(other);
-        let _sink = DirectorySink::open(&dir, Occupancy::Alone).unwrap();
+        let _sink = DirectorySink::open(&dir, Occupancy::Alone, false).unwrap();
         let again = fs::File::open(&dir).unwrap();
         assert!(again.try_lock().is_err(), "the sink holds the lock");
     }
@@ -338,8 +375,8 @@ mod tests {
     fn o2_plugins_of_one_host_may_share_a_directory() {
         let _alone = STARTS_OR_RELEASES.lock();
         let dir = tempfile::tempdir().unwrap();
-        let mut first = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
-        let mut second = DirectorySink::open(dir.path(), Occupancy::Alone).unwrap();
+        let mut first = DirectorySink::open(dir.path(), Occupancy::Alone, false).unwrap();
+        let mut second = DirectorySink::open(dir.path(), Occupancy::Alone, false).unwrap();
         first.commit(outputs(&[("a", "1")]), None).unwrap();
         second.commit(outputs(&[("b", "2")]), None).unwrap();
         drop(first);
@@ -353,10 +390,11 @@ mod tests {
     fn o2_a_deleted_output_directory_is_made_again() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("out");
-        let mut sink = DirectorySink::open(&root, Occupancy::Alone).unwrap();
+        let mut sink = DirectorySink::open(&root, Occupancy::Alone, false).unwrap();
         sink.commit(outputs(&[("a", "1")]), None).unwrap();
         fs::remove_dir_all(&root).unwrap();
-        let changed = sink.commit(outputs(&[("a", "1")]), None).unwrap();
+        let committed = sink.commit(outputs(&[("a", "1")]), None);
+        let changed = committed.unwrap().changed;
         assert_eq!(changed[0].before, None);
         assert_eq!(entries(&root), ["a"]);
         let other = fs::File::open(&root).unwrap();
@@ -374,7 +412,7 @@ mod tests {
             (&file, "it is a regular file, no directory"),
             (&dangling, "it is a symbolic link, no directory"),
         ] {
-            let error = DirectorySink::open(path, Occupancy::Alone).unwrap_err();
+            let error = DirectorySink::open(path, Occupancy::Alone, false).unwrap_err();
             assert!(matches!(error, SinkError::Directory { .. }), "{error:?}");
             assert_eq!(error.source().unwrap().to_string(), sentence);
         }
@@ -387,11 +425,49 @@ mod tests {
         assert_eq!(shown.raw_os_error(), Some(2), "{shown}");
     }
 
+    #[tokio::test]
+    async fn o2_the_directory_remembers_that_a_hook_is_due_until_it_has_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || DirectorySink::open(dir.path(), Occupancy::Alone, true).unwrap();
+        let mark = ".haptic-on-output";
+        assert!(OutputName::parse(mark).is_err(), "no output has its name");
+        let mut first = open();
+        let files = outputs(&[("a", "1"), ("b", "1")]);
+        let debt = first.commit(files.clone(), None).unwrap().debt.unwrap();
+        assert_eq!(debt.names().len(), 2);
+        assert_eq!(entries(dir.path()), [mark, "a", "b"]);
+        // The host is killed; the next one renders the same.
+        drop(first);
+        let mut second = open();
+        let found = second.commit(files.clone(), None).unwrap();
+        assert_eq!(found.changed, []);
+        assert_eq!(found.debt.as_ref(), Some(&debt));
+        // A newer commit owes its own run, which the older one's end does not settle.
+        let newer = second.commit(outputs(&[("a", "2")]), None).unwrap();
+        let newer = newer.debt.unwrap();
+        second.mark().clear(debt.token()).await.unwrap();
+        assert_eq!(entries(dir.path()), [mark, "a", "b"]);
+        second.mark().clear(newer.token()).await.unwrap();
+        assert_eq!(entries(dir.path()), ["a", "b"]);
+        let unchanged = second.commit(outputs(&[("a", "2")]), None).unwrap();
+        assert_eq!(unchanged, Committed::default());
+    }
+
+    #[test]
+    fn o2_a_commit_that_fails_owes_no_hook() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("b")).unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::Alone, true).unwrap();
+        sink.commit(outputs(&[("a", "1"), ("b", "1")]), None)
+            .unwrap_err();
+        assert_eq!(entries(dir.path()), ["b"]);
+    }
+
     #[test]
     fn l3_what_was_staged_when_leadership_ended_is_not_renamed_into_place() {
         let dir = tempfile::tempdir().unwrap();
         let leadership = leading();
-        let mut sink = DirectorySink::open(dir.path(), Occupancy::InTurns).unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::InTurns, false).unwrap();
         let tenure = leadership.tenure().unwrap();
         sink.commit(outputs(&[("a", "1")]), Some(&tenure)).unwrap();
         lose(&leadership);
@@ -406,12 +482,12 @@ mod tests {
         let _alone = STARTS_OR_RELEASES.lock();
         let dir = tempfile::tempdir().unwrap();
         let tenure = leading().tenure().unwrap();
-        let mut sink = DirectorySink::open(dir.path(), Occupancy::InTurns).unwrap();
+        let mut sink = DirectorySink::open(dir.path(), Occupancy::InTurns, false).unwrap();
         sink.commit(outputs(&[("a", "1")]), Some(&tenure)).unwrap();
         // Another process commits: it may start meanwhile, and has to wait.
         let other = fs::File::open(dir.path()).unwrap();
         other.try_lock().unwrap();
-        DirectorySink::open(dir.path(), Occupancy::InTurns).unwrap();
+        DirectorySink::open(dir.path(), Occupancy::InTurns, false).unwrap();
         let refused = sink.commit(outputs(&[("a", "2")]), Some(&tenure));
         assert!(
             matches!(refused, Err(SinkError::InUse { .. })),

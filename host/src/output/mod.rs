@@ -1,5 +1,6 @@
-//! Where committed outputs go: a directory or stdout. Owns how they get there
-//! whole or not at all; does not know what made them.
+//! Where committed outputs go: a directory, stdout, or an object of the cluster.
+//! Owns how they get there whole or not at all, and the command that is told of it
+//! ([`hook`]); does not know what made them.
 //!
 //! A file that is replaced keeps its mode; a new one gets what a plain `create`
 //! gives (0666 less the umask, so 0644 as a rule). Outputs with secrets, such as
@@ -8,13 +9,22 @@
 
 mod claim;
 mod directory;
+pub mod hook;
+mod mark;
+mod object;
 mod staging;
 mod stdout;
+mod target;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use kube::Client;
 
 pub use directory::DirectorySink;
+pub use mark::{Debt, Mark};
+pub use object::{KeyError, ObjectError, ObjectSink, Owned};
 pub use stdout::StdoutSink;
+pub use target::{OBJECT_VERBS, ObjectKind, ObjectTarget, OutputTarget, TargetError};
 
 use crate::{
     leader::{Commit, Tenure},
@@ -38,6 +48,31 @@ pub enum Sink {
     Directory(DirectorySink),
     /// Standard output.
     Stdout(StdoutSink),
+    /// Keys of a ConfigMap or a Secret.
+    Object(ObjectSink),
+}
+
+/// How a place for outputs is opened.
+#[derive(Clone, Copy)]
+pub struct SinkOptions<'a> {
+    /// How a directory is shared.
+    pub occupancy: Occupancy,
+    /// The cluster, for objects.
+    pub client: &'a Client,
+    /// Take keys of an object over from other field managers.
+    pub force_conflicts: bool,
+    /// A command runs after commits, and what a commit owes it has to be remembered.
+    pub hooked: bool,
+}
+
+/// A commit that is in its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// What changed, by name.
+    pub changed: Vec<Changed>,
+    /// That the hook has to run: after a change, or because it has not succeeded since
+    /// an earlier one, perhaps of another process.
+    pub debt: Option<Debt>,
 }
 
 /// Why a sink could not take outputs. Nothing of the commit is visible then,
@@ -111,6 +146,32 @@ pub enum SinkError {
     /// Standard output is closed or full.
     #[error("cannot write to standard output")]
     Stdout(#[source] std::io::Error),
+    /// A ConfigMap or a Secret could not be written.
+    #[error("cannot write {object}")]
+    Object {
+        /// Which.
+        object: ObjectTarget,
+        /// Why.
+        source: Box<ObjectError>,
+    },
+}
+
+impl SinkError {
+    /// Whether the cluster failed, and not the outputs or the configuration (contract O3).
+    #[must_use]
+    pub fn is_of_the_cluster(&self) -> bool {
+        match self {
+            Self::Object { source, .. } => source.is_of_the_cluster(),
+            Self::Directory { .. }
+            | Self::InUse { .. }
+            | Self::File { .. }
+            | Self::Symlink { .. }
+            | Self::InTheWay { .. }
+            | Self::Partial { .. }
+            | Self::NotLeading
+            | Self::Stdout(_) => false,
+        }
+    }
 }
 
 /// A file that has its new content although its commit failed.
@@ -150,37 +211,58 @@ pub struct Changed {
 }
 
 impl Sink {
-    /// `-` is stdout, anything else a directory, which is made and tried at once.
+    /// A directory is made and tried at once; of an object nothing is asked before the
+    /// first commit. One without a namespace is in `default`: see
+    /// [`OutputTarget::in_namespace`].
     ///
     /// # Errors
     /// [`SinkError::Directory`] when it cannot be written, [`SinkError::InUse`] when
     /// another host writes there.
-    pub fn open(target: &Path, occupancy: Occupancy) -> Result<Self, SinkError> {
-        if target == Path::new("-") {
-            Ok(Self::Stdout(StdoutSink::default()))
-        } else {
-            DirectorySink::open(target, occupancy).map(Self::Directory)
+    pub fn open(target: &OutputTarget, options: SinkOptions<'_>) -> Result<Self, SinkError> {
+        let hooked = options.hooked;
+        match target {
+            OutputTarget::Directory(root) => {
+                DirectorySink::open(root, options.occupancy, hooked).map(Self::Directory)
+            }
+            OutputTarget::Stdout => Ok(Self::Stdout(StdoutSink::new(hooked))),
+            OutputTarget::Object(object) => Ok(Self::Object(ObjectSink::new(
+                options.client.clone(),
+                object.clone(),
+                options.force_conflicts,
+                hooked,
+            ))),
+        }
+    }
+
+    /// Where it is written down that the hook has to run.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        match self {
+            Self::Directory(sink) => sink.mark(),
+            Self::Stdout(_) => Mark::Nowhere,
+            Self::Object(sink) => Mark::Annotation(Box::new(sink.clone())),
         }
     }
 
     /// Commits the outputs of one callback: those whose content differs from
     /// what is there are replaced, the others are left alone (contract O2).
     /// With a `tenure`, only if it lasts at the moment at which the first of them
-    /// becomes visible (contract L3). Answers what changed, by name.
+    /// becomes visible (contract L3). Files are written on the calling thread.
     ///
     /// # Errors
     /// [`SinkError`].
-    pub fn commit(
+    pub async fn commit(
         &mut self,
         outputs: Outputs,
         tenure: Option<&Tenure>,
-    ) -> Result<Vec<Changed>, SinkError> {
+    ) -> Result<Committed, SinkError> {
         if tenure.is_some_and(|tenure| !tenure.lasts()) {
             return Err(SinkError::NotLeading);
         }
         match self {
             Self::Directory(sink) => sink.commit(outputs, tenure),
             Self::Stdout(sink) => sink.commit(outputs, tenure),
+            Self::Object(sink) => sink.commit(outputs, tenure).await,
         }
     }
 }

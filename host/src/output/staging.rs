@@ -33,6 +33,15 @@ pub(super) fn probe(directory: &Path) -> io::Result<()> {
     temporary(directory, b"", None).map(drop)
 }
 
+/// Puts a small file of the host's own in its place, whole or not at all, and syncs
+/// both it and the directory.
+pub(super) fn replace(directory: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    temporary(directory, content, None)?
+        .persist(directory.join(name))
+        .map_err(|failed| failed.error)?;
+    File::open(directory)?.sync_all()
+}
+
 /// What something in a directory is, for a message.
 pub(super) fn kind(found: FileType) -> &'static str {
     if found.is_dir() {
@@ -114,6 +123,11 @@ impl Staging {
             ));
         }
         Ok(staging)
+    }
+
+    /// Whether nothing differs from what is there.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty()
     }
 
     /// Renames everything to its place.

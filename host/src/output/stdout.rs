@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{Changed, SinkError, begin};
+use super::{Changed, Committed, Debt, SinkError, begin, mark};
 use crate::{
     leader::Tenure,
     plugin::{OutputName, Outputs},
@@ -17,9 +17,19 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct StdoutSink {
     printed: BTreeMap<OutputName, Vec<u8>>,
+    hooked: bool,
 }
 
 impl StdoutSink {
+    /// With `hooked`, its commits say that the hook has to run.
+    #[must_use]
+    pub fn new(hooked: bool) -> Self {
+        Self {
+            printed: BTreeMap::new(),
+            hooked,
+        }
+    }
+
     /// Prints what changed since the last commit; with a `tenure`, only if it lasts.
     ///
     /// # Errors
@@ -28,7 +38,7 @@ impl StdoutSink {
         &mut self,
         outputs: Outputs,
         tenure: Option<&Tenure>,
-    ) -> Result<Vec<Changed>, SinkError> {
+    ) -> Result<Committed, SinkError> {
         let mut text = Vec::new();
         let changed = self.render(outputs, &mut text);
         let _commit = begin(tenure)?;
@@ -41,7 +51,12 @@ impl StdoutSink {
             self.printed
                 .insert(change.name.clone(), change.after.clone());
         }
-        Ok(changed)
+        let owes = self.hooked && !changed.is_empty();
+        let debt = owes.then(|| {
+            let names = changed.iter().map(|changed| changed.name.clone());
+            Debt::new(&mark::token(), names.collect())
+        });
+        Ok(Committed { changed, debt })
     }
 
     fn render(&self, outputs: Outputs, text: &mut Vec<u8>) -> Vec<Changed> {

@@ -59,7 +59,7 @@ pub(super) struct LogBudget {
 
 /// Writes log lines through the budget. Shared between the log import and the
 /// WASI streams, which wasmtime-wasi drives through `Arc`s.
-pub(super) struct Logger {
+pub(crate) struct Logger {
     sink: LogSink,
     lines_per_second: u32,
     line_bytes: usize,
@@ -67,7 +67,7 @@ pub(super) struct Logger {
 }
 
 impl Logger {
-    pub(super) fn new(sink: LogSink, limits: &Limits) -> Self {
+    pub(crate) fn new(sink: LogSink, limits: &Limits) -> Self {
         Self {
             sink,
             lines_per_second: limits.log_lines_per_second,
@@ -80,7 +80,7 @@ impl Logger {
         }
     }
 
-    pub(super) fn log(&self, mut line: LogLine) {
+    pub(crate) fn log(&self, mut line: LogLine) {
         let dropped = {
             let mut budget = self
                 .budget
@@ -109,7 +109,7 @@ impl Logger {
 
     /// Reports lines that were dropped and not reported yet; called when a
     /// callback ends, so that a flood is never silent.
-    pub(super) fn flush(&self) {
+    pub(crate) fn flush(&self) {
         let dropped = {
             let mut budget = self
                 .budget

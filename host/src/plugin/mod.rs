@@ -13,6 +13,7 @@ mod runtime;
 mod stdio;
 
 pub use contract::ContractError;
+pub(crate) use guest::Logger;
 pub use guest::{LogLevel, LogLine, LogSink};
 pub use instance::{CallError, Completed, Instance};
 pub use limits::Limits;

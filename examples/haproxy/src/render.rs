@@ -3,6 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 
 use crate::plan::{BackendId, Plan, Route};
 use crate::settings::{Settings, Tuning};
@@ -40,18 +42,20 @@ fn configuration(plan: &Plan, settings: &Settings, tuning: &Tuning) -> String {
         timeout_server,
     } = tuning;
     let stats_socket = match &settings.stats_socket {
-        Some(path) => format!("    stats socket {path} mode 600 level admin\n"),
+        Some(path) => {
+            format!("    stats socket {path} mode 600 level admin expose-fd listeners\n")
+        }
         None => String::new(),
     };
     let https = if plan.certificates.is_empty() {
         String::new()
     } else {
         format!(
-            "    bind :{} ssl crt-list certs.list alpn h2,http/1.1\n",
-            settings.https_port
+            "    bind {} ssl crt-list certs.list alpn h2,http/1.1\n",
+            binding(settings.address, settings.https_port)
         )
     };
-    let http_port = settings.http_port;
+    let http = binding(settings.address, settings.http_port);
     let default = match &plan.default {
         Some(backend) => backend.to_string(),
         None => NOT_FOUND.to_owned(),
@@ -64,17 +68,21 @@ global
     default-path config
     maxconn {maxconn}
 {stats_socket}    ssl-default-bind-options ssl-min-ver TLSv1.2
+    # A reload leaves the connections that are open to the process before it, for so long.
+    hard-stop-after 30m
 
 defaults
     mode http
     option forwardfor
+    # It answers one more request on a connection that waits for one, and does not cut it off.
+    option idle-close-on-response
     timeout connect {timeout_connect}
     timeout client {timeout_client}
     timeout server {timeout_server}
     timeout http-request 10s
 
 frontend ingress
-    bind :{http_port}
+    bind {http}
 {https}    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
     http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}
     # A host's own rules come first, then those of its wildcard, then those of any host. In each, an
@@ -110,6 +118,14 @@ frontend ingress
         "\nbackend {NOT_FOUND}\n    http-request return status 404 content-type text/plain string \"not found\\n\"\n"
     );
     text
+}
+
+/// Where a port is bound.
+fn binding(address: Option<IpAddr>, port: NonZeroU16) -> String {
+    match address {
+        Some(address) => SocketAddr::new(address, port.get()).to_string(),
+        None => format!(":{port}"),
+    }
 }
 
 /// A map file, the longest path of each host first.

@@ -1,6 +1,7 @@
 //! What the operator sets: in the plugin's settings, once, and in a ConfigMap, while it runs.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::num::{NonZeroU16, NonZeroU32};
 
 use haptic_guest::{Config, Error};
@@ -14,13 +15,16 @@ use crate::names::Name;
 pub struct Settings {
     /// Only Ingresses of this class.
     pub ingress_class: String,
+    /// Where the ports are bound; everywhere by default.
+    pub address: Option<IpAddr>,
     /// Port for HTTP.
     pub http_port: NonZeroU16,
     /// Port for HTTPS; it is bound when there is a certificate.
     pub https_port: NonZeroU16,
     /// Connections at a time, unless the ConfigMap says otherwise.
     pub maxconn: NonZeroU32,
-    /// Path of haproxy's admin socket; none by default.
+    /// Path of haproxy's admin socket, over which another haproxy may take the listeners over; none
+    /// by default.
     pub stats_socket: Option<String>,
     /// The ConfigMap to tune from.
     pub config_map: ConfigMapRef,
@@ -40,6 +44,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             ingress_class: "haproxy".to_owned(),
+            address: None,
             http_port: port(8080),
             https_port: port(8443),
             maxconn: NonZeroU32::MIN.saturating_add(1999),
@@ -226,6 +231,10 @@ mod tests {
                 "settings: `statsSocket` is",
             ),
             (r#"{"statsSocket": "run"}"#, "settings: `statsSocket` is"),
+            (
+                r#"{"address": "localhost"}"#,
+                "settings: field `address`: invalid IP address syntax",
+            ),
         ] {
             let refusal = refusal(json);
             assert!(refusal.contains(expected), "{json}: {refusal}");

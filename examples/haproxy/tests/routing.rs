@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -87,6 +87,7 @@ impl Proxy {
             free.local_addr().unwrap().port()
         };
         let settings = Settings {
+            address: Some(Ipv4Addr::LOCALHOST.into()),
             http_port: port.try_into().unwrap(),
             ..Settings::default()
         };
@@ -95,7 +96,7 @@ impl Proxy {
         for (name, content) in render(&plan(&model), &settings, &tuning) {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, content.replace("bind :", "bind 127.0.0.1:")).unwrap();
+            std::fs::write(path, content).unwrap();
         }
         let process = Command::new("haproxy")
             .args(["-db", "-f"])

@@ -8,4 +8,5 @@ mod directory;
 mod haproxy;
 mod hook;
 mod object;
+mod process;
 mod support;

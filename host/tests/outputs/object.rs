@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Process, Stage, eventually, guest, host, kubectl, serve};
+use crate::support::{Process, Stage, eventually, guest, host, kubectl, serve, serve_with};
 
 /// The hello example on a served cluster. Watches the namespace `shop` only, so that what
 /// it writes is no change to it.
@@ -120,6 +120,25 @@ fn o2_a_key_that_kubectl_has_written_is_named_and_force_conflicts_takes_it_over(
     assert_eq!(code, Some(0), "{log}");
     let taken = shown(&stage, &["get", "configmap", "render", "-o", TEXT]);
     assert_eq!(taken, "2 ConfigMaps\ndefault/render\nshop/m0\n");
+}
+
+#[test]
+fn k5_an_api_server_that_does_not_answer_does_not_hold_up_the_exit() {
+    let stage = Stage::new(1);
+    let faults = stage.at("faults.yaml");
+    // It does what it is asked for, and never says so.
+    let script = "faults:\n- when: {verbs: [patch], resource: configmaps}\n  fault: {hold: {at: answered}}\n";
+    fs::write(&faults, script).unwrap();
+    let _cluster = serve_with(
+        &stage.at("maps.yaml"),
+        &stage.at("kubeconfig"),
+        &["--faults", faults.to_str().unwrap()],
+    );
+    let mut running = hello(&stage, "configmap:shop/render");
+    let get = ["get", "configmap", "render", "-n", "shop", "-o", TEXT];
+    shows(&stage, &get, "1 ConfigMaps\nshop/m0\n", &running);
+    assert_eq!(running.stop(), Some(0), "{}", running.log());
+    running.logs("a callback did not end in time", 1);
 }
 
 #[test]

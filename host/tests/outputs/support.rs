@@ -203,13 +203,18 @@ impl Stage {
 
 /// Serves manifests as a cluster, with its kubeconfig.
 pub(crate) fn serve(manifests: &Path, kubeconfig: &Path) -> Process {
+    serve_with(manifests, kubeconfig, &[])
+}
+
+pub(crate) fn serve_with(manifests: &Path, kubeconfig: &Path, more: &[&str]) -> Process {
     let cluster = Process::start(
         host()
             .arg("cluster")
             .arg("--manifests")
             .arg(manifests)
             .arg("--kubeconfig")
-            .arg(kubeconfig),
+            .arg(kubeconfig)
+            .args(more),
     );
     eventually("kubeconfig", || match kubeconfig.is_file() {
         true => Ok(()),

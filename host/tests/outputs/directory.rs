@@ -19,7 +19,7 @@ use crate::support::{Process, Stage, eventually, host, isolate};
 /// Where the child of the test below commits to.
 const INTO: &str = "HAPTIC_TEST_COMMIT_INTO";
 /// Kills, of which each is at another moment.
-const KILLS: u32 = 150;
+const KILLS: u32 = 100;
 /// Versions of a file before it has its first content again.
 const VERSIONS: usize = 7;
 
@@ -118,7 +118,7 @@ fn o2_a_host_that_is_killed_at_any_moment_leaves_old_files_or_new_ones_and_never
     // xorshift64, so that a failure can be repeated as far as moments can.
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     // From the first staged file to some commits later.
-    let window = u64::try_from((commit_time() * 5).as_micros()).unwrap();
+    let window = u64::try_from((commit_time() * 4).as_micros()).unwrap();
     let (mut leftovers, mut seen, mut mixed) = (0, BTreeMap::<usize, u32>::new(), 0);
     for kill in 0..KILLS {
         let mut child = committing(&root);

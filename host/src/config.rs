@@ -15,14 +15,14 @@ use haptic_core::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{grants::Grant, output::OutputTarget};
+use crate::{grants::Grant, output::OutputTarget, source::PluginSource};
 
 /// One plugin, as configured.
 #[derive(Clone, Debug, Default)]
 pub struct PluginConfig {
-    /// Its component; relative to the configuration file. `None`: the entry
-    /// configures a `--plugin` of that name.
-    pub file: Option<PathBuf>,
+    /// Its component: a file, relative to the configuration file, or `oci://…`. `None`: the
+    /// entry configures a `--plugin` of that name.
+    pub file: Option<PluginSource>,
     /// Its settings, handed to it as JSON; `{}` unless given.
     pub settings: Map<String, Value>,
     /// Where its outputs go; a directory is relative to the configuration file.
@@ -385,7 +385,11 @@ fn plugin(place: &str, value: &Value, base: &Path, mistakes: &mut Mistakes) -> P
     for (key, value) in map {
         let place = join(place, key);
         match key.as_str() {
-            "file" => plugin.file = mistakes.text(&place, value).map(|file| base.join(file)),
+            "file" => match mistakes.text(&place, value).map(|text| text.parse()) {
+                Some(Ok(source)) => plugin.file = Some(PluginSource::relative_to(source, base)),
+                Some(Err(error)) => mistakes.add(place, format!("{error}")),
+                None => {}
+            },
             "output" => {
                 let target = mistakes.text(&place, value).map(|text| text.parse());
                 match target {
@@ -709,10 +713,8 @@ mod tests {
             "plugins:\n  haproxy:\n    file: haproxy.wasm\n    watchedResources:\n      ingresses:\n        apiVersion: networking.k8s.io/v1\n        resources: ingresses\n        indexBy: [\"metadata.namespace\", \"metadata.name\"]\n        fieldSelector: \"spec.ingressClassName=haproxy\"\n        ignoreFields: [\"metadata.managedFields\"]\n        store: full\n        debounceInterval: 250ms\n",
         );
         let plugin = &config.plugins["haproxy"];
-        assert_eq!(
-            plugin.file.as_deref(),
-            Some(Path::new("/etc/haptic/haproxy.wasm"))
-        );
+        let file = Path::new("/etc/haptic/haproxy.wasm").to_owned();
+        assert_eq!(plugin.file, Some(PluginSource::File(file)));
         let watches = override_watches(Vec::new(), &plugin.watches).unwrap();
         assert_eq!(
             watches,

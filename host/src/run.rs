@@ -266,7 +266,8 @@ pub async fn prepare(
     })
 }
 
-fn log_sink(plugin: &str) -> LogSink {
+/// Where the log lines of a plugin of this name go.
+pub(crate) fn log_sink(plugin: &str) -> LogSink {
     let plugin = plugin.to_owned();
     Arc::new(move |line: LogLine| {
         let LogLine {

@@ -4,7 +4,13 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{config::parse_duration, grants::Grant, output::OutputTarget};
+use super::{
+    completions::CompletionsArgs, inspect::InspectArgs, manifests::ManifestsArgs,
+    plugins::FetchArgs, rbac::RbacArgs,
+};
+use crate::{
+    config::parse_duration, grants::Grant, output::OutputTarget, source::PluginSource,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -20,11 +26,17 @@ Examples:
       Write what it renders to the keys of a ConfigMap.
   haptic-host --plugin render.wasm --output /etc/render --leader-elect
       Run several of these: one leads and writes, the others are ready to.
+  haptic-host --plugin oci://registry.example/acme/render@sha256:0123…
+      Pull the plugin from a registry; a tag (`:1.2`) does as well, and may move.
+  haptic-host inspect render.wasm
+      Show what a plugin is and what it wants to watch.
+  haptic-host manifests --plugin render.wasm --output configmap:rendered | kubectl apply -f -
+      Run it in a cluster, with the least rights; haptic-host rbac prints these alone.
   haptic-host cluster --manifests cluster/ --kubeconfig kc.yaml
       Serve YAML files as a cluster that kubectl can use.
 
-Exit codes: 0 done, 1 a plugin or its hook failed, 2 wrong configuration, 3 the cluster failed,
-130 --once was interrupted.";
+Exit codes: 0 done, 1 a plugin or its hook failed, 2 wrong configuration, 3 the cluster or a
+registry failed, 130 --once was interrupted.";
 
 /// Reacts to a Kubernetes cluster with plugins: WebAssembly components that are
 /// told what changed and render outputs.
@@ -71,13 +83,28 @@ pub(super) enum Command {
     /// There are no controllers and there is no authentication: whoever reaches
     /// the port may do everything, so it listens on loopback.
     Cluster(ClusterArgs),
+
+    /// Show what a plugin is: its contract, its imports, what it watches and what it must be
+    /// allowed.
+    Inspect(InspectArgs),
+
+    /// Print the least roles with which a host can run plugins, as YAML.
+    Rbac(RbacArgs),
+
+    /// Print everything that it takes to run plugins in a cluster, as YAML for kubectl apply.
+    Manifests(ManifestsArgs),
+
+    /// Print a script that makes a shell complete this command.
+    Completions(CompletionsArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
-    /// A plugin: a component that implements haptic:plugin. Repeatable.
-    #[arg(long, value_name = "FILE")]
-    pub(super) plugin: Vec<PathBuf>,
+    /// A plugin: a component that implements haptic:plugin, in a file or in a registry
+    /// (`oci://REGISTRY/REPOSITORY[:TAG][@sha256:…]`, with the credentials of `docker login`).
+    /// Repeatable.
+    #[arg(long, value_name = "FILE|oci://…")]
+    pub(super) plugin: Vec<PluginSource>,
 
     /// A configuration file (YAML) with plugins, their settings and their watches.
     #[arg(long, value_name = "FILE")]
@@ -194,14 +221,8 @@ pub(super) struct RunArgs {
     )]
     pub(super) cache_limit: SizeArg,
 
-    /// Where compiled plugins are kept, so that the next start takes milliseconds.
-    /// Default: haptic-host in $XDG_CACHE_HOME or ~/.cache.
-    #[arg(long, value_name = "DIR", env = "HAPTIC_CACHE_DIR")]
-    pub(super) cache_dir: Option<PathBuf>,
-
-    /// Compile plugins at every start.
-    #[arg(long, conflicts_with = "cache_dir")]
-    pub(super) no_cache: bool,
+    #[command(flatten)]
+    pub(super) fetch: FetchArgs,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,13 @@
 //! The command line: what was typed (`args`), and what is done about it.
 
 mod args;
+mod completions;
 mod election;
+mod inspect;
+mod manifests;
+mod offline;
+mod plugins;
+mod rbac;
 mod serve;
 
 use std::{
@@ -20,8 +26,9 @@ use crate::{
     config::{self, Config, ConfigError, PluginConfig},
     observe::{ServeError, Server},
     output::{Occupancy, OutputTarget, hook::HookConfig},
-    plugin::{Limits, LoadError, Runtime, RuntimeError, RuntimeOptions},
+    plugin::{Limits, Runtime, RuntimeError, RuntimeOptions},
     run::{self, PluginRun, RunError, RunOptions},
+    source::SourceError,
 };
 
 /// Exit codes (contract O3).
@@ -43,6 +50,10 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(async {
         match args.command {
             Some(Command::Cluster(cluster)) => serve::serve(cluster).await,
+            Some(Command::Inspect(args)) => inspect::print(&args).await,
+            Some(Command::Rbac(args)) => rbac::print(&args).await,
+            Some(Command::Manifests(args)) => manifests::print(&args).await,
+            Some(Command::Completions(args)) => completions::print(&args),
             None => host(args.run).await,
         }
     });
@@ -86,7 +97,13 @@ fn exit_code(error: &anyhow::Error) -> u8 {
         if cause.is::<Unreachable>() || cause.is::<haptic_cluster::StartError>() {
             return exit::CLUSTER;
         }
-        if cause.is::<ConfigError>() || cause.is::<LoadError>() || cause.is::<Wrong>() {
+        if let Some(error) = cause.downcast_ref::<SourceError>() {
+            return match error {
+                SourceError::Pull(error) if error.is_registrys() => exit::CLUSTER,
+                SourceError::Pull(_) | SourceError::Load(_) => exit::CONFIGURATION,
+            };
+        }
+        if cause.is::<ConfigError>() || cause.is::<Wrong>() {
             return exit::CONFIGURATION;
         }
         if cause.is::<RuntimeError>() || cause.is::<ServeError>() {
@@ -136,14 +153,14 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         None => Config::default(),
     };
     let runtime = Runtime::new(&RuntimeOptions {
-        cache_dir: cache_dir(&args),
+        cache_dir: args.fetch.cache_dir(),
     })?;
     let elected = election::is_wanted(&args.election, config.leader_election.as_ref());
     let occupancy = match elected {
         true => Occupancy::InTurns,
         false => Occupancy::Alone,
     };
-    let mut runs = plugins(&args, config.plugins, occupancy, &runtime)?;
+    let mut runs = load(&args, config.plugins, occupancy, &runtime).await?;
     let limits = Limits {
         memory: args.memory_limit.0,
         callback_time: args.callback_timeout.0,
@@ -274,58 +291,19 @@ async fn reach(access: &Access, patience: Duration) -> Result<(), Unreachable> {
 }
 
 /// Loads every plugin of the command line and of the configuration.
-fn plugins(
+async fn load(
     args: &RunArgs,
-    mut configured: BTreeMap<String, PluginConfig>,
+    configured: BTreeMap<String, PluginConfig>,
     occupancy: Occupancy,
     runtime: &Runtime,
 ) -> anyhow::Result<Vec<PluginRun>> {
-    let mut entries: Vec<(PathBuf, PluginConfig)> = Vec::new();
-    for file in &args.plugin {
-        let name = file
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let mut entry = configured.remove(&name).unwrap_or_default();
-        if entry.file.take().is_some() {
-            return Err(Wrong(format!(
-                "plugin {name} is given twice: by --plugin and with a file in the configuration"
-            ))
-            .into());
-        }
-        entry.allow.extend(args.allow.iter().cloned());
-        entries.push((file.clone(), entry));
-    }
-    for (name, mut entry) in configured {
-        entry.allow.extend(args.allow.iter().cloned());
-        let Some(file) = entry.file.take() else {
-            return Err(Wrong(format!(
-                "plugins.{name} has no file, and no --plugin is called {name}"
-            ))
-            .into());
-        };
-        entries.push((file, entry));
-    }
-    if entries.is_empty() {
-        return Err(Wrong(
-            "nothing to run: give --plugin FILE, or --config FILE with plugins (see --help)"
-                .to_owned(),
-        )
-        .into());
-    }
+    let entries = plugins::entries(&args.plugin, configured, &args.allow)?;
+    let options = args.fetch.pull_options();
     let several = entries.len() > 1;
-    let mut names: Vec<String> = Vec::new();
     let mut runs = Vec::with_capacity(entries.len());
-    for (file, config) in entries {
-        let plugin = runtime.load(&file)?;
+    for plugins::Entry { source, config, .. } in entries {
+        let (_, plugin) = source.load(runtime, &options).await?;
         let name = plugin.name().to_owned();
-        if names.contains(&name) {
-            return Err(Wrong(format!(
-                "two plugins are called {name}: outputs and logs could not be told apart"
-            ))
-            .into());
-        }
         let output = match (&config.output, &args.output) {
             (Some(own), _) => own.clone(),
             (None, OutputTarget::Directory(shared)) if several => {
@@ -348,7 +326,6 @@ fn plugins(
         let command = config.on_output.clone().or_else(|| args.on_output.clone());
         let timeout = config.on_output_timeout.unwrap_or(args.on_output_timeout.0);
         info!(plugin = name, bytes = plugin.size(), "loaded");
-        names.push(name);
         runs.push(PluginRun {
             plugin,
             output,
@@ -389,24 +366,6 @@ fn place(runs: &mut [PluginRun], own_namespace: Option<&str>) -> Result<(), Wron
         taken.push(absolute);
     }
     Ok(())
-}
-
-/// Where compiled plugins are kept; `None`: nowhere.
-fn cache_dir(args: &RunArgs) -> Option<PathBuf> {
-    if args.no_cache {
-        return None;
-    }
-    if let Some(dir) = &args.cache_dir {
-        return std::path::absolute(dir).ok();
-    }
-    let base = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .filter(|path| path.is_absolute())?;
-    let dir = base.join("haptic-host");
-    // A read-only home is no reason not to run.
-    std::fs::create_dir_all(&dir).ok()?;
-    Some(dir)
 }
 
 /// Resolves at SIGTERM or SIGINT; a second one ends the process at once.

@@ -11,6 +11,7 @@ mod limits;
 mod outputs;
 mod runtime;
 mod stdio;
+mod surface;
 
 pub use contract::ContractError;
 pub(crate) use guest::Logger;
@@ -19,3 +20,4 @@ pub use instance::{CallError, Completed, Instance};
 pub use limits::Limits;
 pub use outputs::{OutputLimit, OutputName, OutputNameError, Outputs, Pending, WriteError};
 pub use runtime::{LoadError, Plugin, Runtime, RuntimeError, RuntimeOptions};
+pub use surface::{Interface, Surface};

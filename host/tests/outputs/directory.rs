@@ -27,7 +27,7 @@ const VERSIONS: usize = 7;
 /// of another length in each.
 fn content(name: &str, version: usize) -> Vec<u8> {
     let line = format!("{name} of version {version}\n");
-    line.repeat(1 + (version + 1) * 3_000).into_bytes()
+    line.repeat(1 + (version + 1) * 600).into_bytes()
 }
 
 const NAMES: [&str; 3] = ["a.cfg", "certs/b.pem", "deep/er/c.map"];

@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use crate::support::{PATIENCE, Process, eventually, guest, host, kubectl, serve};
@@ -19,6 +20,9 @@ use crate::support::{PATIENCE, Process, eventually, guest, host, kubectl, serve}
 /// Clients that ask one after another, half of them on connections of their own for each
 /// request, half on one connection for as long as it is kept.
 const CLIENTS: usize = 4;
+/// For how long a connection that is kept waits for its next request, as those of browsers
+/// do. Whoever reloads must not close it then: the request may be on its way.
+const IDLE: Duration = Duration::from_millis(5);
 /// How often the endpoints change.
 const CHANGES: usize = 8;
 /// Answers after a change until which its effect must have been seen by every client.
@@ -144,6 +148,9 @@ fn client(id: usize, port: u16, tally: &Mutex<Tally>, stop: &AtomicBool) {
             }),
             Err(error) => Err(format!("cannot connect: {:?}", error.kind())),
         };
+        if kept.is_some() {
+            std::thread::park_timeout(IDLE);
+        }
         let mut tally = tally.lock().unwrap();
         tally.connections += opened;
         match asked {

@@ -131,7 +131,7 @@ struct Tally {
 
 /// Asks until it is told to stop.
 fn client(id: usize, port: u16, tally: &Mutex<Tally>, stop: &AtomicBool) {
-    let close = id % 2 == 0;
+    let close = id.is_multiple_of(2);
     let mut kept: Option<TcpStream> = None;
     while !stop.load(Ordering::Relaxed) {
         let mut opened = 0;

@@ -326,7 +326,10 @@ mod tests {
             scope: namespaces(&["a", "b"]),
             ..all.clone()
         };
-        assert_eq!(rules(std::slice::from_ref(&all)), ["*:  services[] list,watch"]);
+        assert_eq!(
+            rules(std::slice::from_ref(&all)),
+            ["*:  services[] list,watch"]
+        );
         assert_eq!(rules(&[own]), ["own:  services[] list,watch"]);
         assert_eq!(
             rules(std::slice::from_ref(&two)),

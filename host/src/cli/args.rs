@@ -8,9 +8,7 @@ use super::{
     completions::CompletionsArgs, inspect::InspectArgs, manifests::ManifestsArgs,
     plugins::FetchArgs, rbac::RbacArgs,
 };
-use crate::{
-    config::parse_duration, grants::Grant, output::OutputTarget, source::PluginSource,
-};
+use crate::{config::parse_duration, grants::Grant, output::OutputTarget, source::PluginSource};
 
 const AFTER_HELP: &str = "\
 Examples:

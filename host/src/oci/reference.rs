@@ -223,8 +223,8 @@ fn is_repository(text: &str) -> bool {
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     // Between letters and digits stand one `.`, one or two `_`, or any number of `-`.
     let part = |part: &str| {
-        let ends = part.as_bytes().first().is_some_and(plain)
-            && part.as_bytes().last().is_some_and(plain);
+        let ends =
+            part.as_bytes().first().is_some_and(plain) && part.as_bytes().last().is_some_and(plain);
         let joints = part
             .as_bytes()
             .split(plain)

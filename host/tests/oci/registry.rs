@@ -130,7 +130,13 @@ impl Registry {
     }
 
     /// Keeps an artifact under a tag; answers the digest of its manifest.
-    pub(crate) fn push(&self, repository: &str, tag: &str, manifest: &[u8], blobs: &[&[u8]]) -> Digest {
+    pub(crate) fn push(
+        &self,
+        repository: &str,
+        tag: &str,
+        manifest: &[u8],
+        blobs: &[&[u8]],
+    ) -> Digest {
         let mut state = self.state.lock().unwrap();
         let digest = Digest::of(manifest);
         let kind = "application/vnd.oci.image.manifest.v1+json";

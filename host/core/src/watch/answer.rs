@@ -264,7 +264,13 @@ impl Machine {
             },
             Stage::Stream(mut stream) => match stream.frames.finish() {
                 Ok(()) => self.stream_end(now, &stream, out),
-                Err(error) => self.recover(now, Problem::of_frame(error), out),
+                Err(error) => {
+                    let problem = match stream.initial_until {
+                        Some(_) => Problem::broken_list(error),
+                        None => Problem::of_frame(error),
+                    };
+                    self.recover(now, problem, out);
+                }
             },
         }
     }
@@ -454,7 +460,10 @@ impl Machine {
             ..
         } = &self.stage
         {
-            let problem = Problem::of_response(*status, *retry_after, body, parse_status(body));
+            let status = *status;
+            let problem = Problem::of_response(status, *retry_after, body, parse_status(body));
+            // Whatever it is that the server does not like: it may like pages (contract W4).
+            self.plan.paged |= self.goal == Goal::StreamingList && (400..500).contains(&status);
             self.recover(now, problem, out);
         }
     }

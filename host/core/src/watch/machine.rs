@@ -190,6 +190,9 @@ impl Machine {
             Input::Failed(error) => match &self.stage {
                 Stage::Idle | Stage::Waiting { .. } => {}
                 Stage::Refused { .. } => self.refused(now, out),
+                Stage::Stream(stream) if stream.initial_until.is_some() => {
+                    self.recover(now, Problem::broken_list(error), out);
+                }
                 Stage::Queued
                 | Stage::Sent { .. }
                 | Stage::Discovery { .. }

@@ -1,7 +1,7 @@
 //! Owns the judgement of failures: which of the few kinds, each with a cure of
 //! its own, a status code, a Status or a broken stream is.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::frame::{FrameError, Status};
 
@@ -41,6 +41,14 @@ impl Problem {
         Self::Transient {
             text: text.into(),
             retry_after: None,
+        }
+    }
+
+    /// A streaming list that broke off before its end bookmark. Something on the way may not
+    /// let a long answer through; pages are short.
+    pub(super) fn broken_list(why: impl fmt::Display) -> Self {
+        Self::Missed {
+            text: format!("a streaming list broke off before its end: {why}"),
         }
     }
 

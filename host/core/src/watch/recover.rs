@@ -77,10 +77,13 @@ impl Machine {
             }
             Problem::Expired { .. } | Problem::FutureVersion { .. } => {
                 self.trouble(problem, "watch", out);
+                // Of the newest state too, which cannot be too old.
+                self.plan.paged |= self.plan.newest;
                 self.plan.newest = true;
-                self.wait(now, Goal::StreamingList, None, out);
+                let goal = self.list_goal();
+                self.wait(now, goal, None, out);
             }
-            // Pages isolate what cannot be read better than a stream does.
+            // Pages isolate what cannot be read, or does not get through, better than a stream does.
             Problem::Nonsense { .. } | Problem::Missed { .. } => {
                 self.trouble(problem, "watch", out);
                 self.plan.paged = true;
@@ -88,7 +91,8 @@ impl Machine {
             }
             Problem::Transient { retry_after, .. } => {
                 self.trouble(problem, "watch", out);
-                self.wait(now, Goal::StreamingList, *retry_after, out);
+                let goal = self.list_goal();
+                self.wait(now, goal, *retry_after, out);
             }
         }
     }

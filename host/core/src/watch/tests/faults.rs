@@ -270,8 +270,15 @@ fn a_stream_that_never_ends_its_list_gives_way_to_pages_w4() {
     check("closed", "synced", StreamingList, move || {
         Fate::Answer(200, None, added())
     });
-    check("400", "synced", StreamingList, || refusal(400));
-    check("403", "synced", StreamingList, || refusal(403));
+    check("reset", "synced", StreamingList, move || {
+        Fate::Break(added(), Duration::ZERO)
+    });
+    check("half an event", "synced", StreamingList, || {
+        Fate::Answer(200, None, "{\"type\":".to_owned())
+    });
+    for code in [400, 401, 403, 404, 408, 410, 422, 429] {
+        check("4xx", "synced", StreamingList, move || refusal(code));
+    }
 }
 
 #[test]

@@ -241,7 +241,8 @@ fn an_expired_version_leads_to_a_list_not_older_than_it_then_to_the_newest_w5() 
             sent(&lines).ends_with("resourceVersionMatch=NotOlderThan&resourceVersion=10"),
             "{lines:?}"
         );
-        bench.answer(410, &expired);
+        bench.open();
+        bench.chunk(&in_stream);
         let lines = bench.wait();
         assert!(
             sent(&lines).ends_with("resourceVersionMatch=NotOlderThan"),
@@ -250,6 +251,69 @@ fn an_expired_version_leads_to_a_list_not_older_than_it_then_to_the_newest_w5() 
         assert_eq!(bench.open(), ["list begins"]);
         bench.chunk(&bookmark(30, true));
         assert_eq!(bench.machine.resource_version(), Some("30"));
+    }
+}
+
+#[test]
+fn w4_any_4xx_to_a_streaming_list_leads_to_pages() {
+    for code in 400..500 {
+        // The first list, and a list again.
+        for again in [false, true] {
+            let mut bench = if again {
+                Bench::streaming(config())
+            } else {
+                Bench::resolved(config())
+            };
+            if again {
+                bench.chunk(&event("ERROR", &status(410, "Expired", "too old")));
+                bench.wait();
+            }
+            let mut requests = 0;
+            let mut lines = bench.answer(code, &status(code, "", "no"));
+            loop {
+                if bench.machine.deadline().is_some() {
+                    lines.extend(bench.wait());
+                }
+                requests += 1;
+                assert!(requests < 3, "{code}: {lines:?}");
+                lines = match sent(&lines).split(' ').nth(1) {
+                    Some("discover") => bench.answer(200, DISCOVERY),
+                    Some("list") => break,
+                    other => panic!("{code}: {other:?}"),
+                };
+            }
+            bench.answer(200, &list(&[object("a", 3)], 20, ""));
+            assert_eq!(bench.machine.resource_version(), Some("20"), "{code}");
+        }
+    }
+}
+
+#[test]
+fn w4_a_streaming_list_that_breaks_off_leads_to_pages_and_says_nothing_about_the_server() {
+    for cut in ["", "{\"type\":\"ADDED\",\"object\":"] {
+        let mut bench = Bench::resolved(config());
+        for _ in 0..3 {
+            bench.open();
+            bench.chunk(&event("ADDED", &object("a", 3)));
+            bench.chunk(cut);
+            let end = if cut.is_empty() { reset() } else { Input::End };
+            bench.feed(end);
+            assert_eq!(bench.wait(), [bench_page(&bench)]);
+            bench.answer(200, &list(&[object("a", 3)], 10, ""));
+            assert!(bench.machine.may_stream_lists());
+            bench.answer(410, &status(410, "Expired", "too old"));
+            assert!(sent(&bench.wait()).contains("sendInitialEvents=true"));
+        }
+    }
+}
+
+/// The request for the first page, at least as new as what is known.
+fn bench_page(bench: &Bench) -> String {
+    match bench.machine.resource_version() {
+        None => "send list …/widgets?limit=500".to_owned(),
+        Some(version) => format!(
+            "send list …/widgets?limit=500&resourceVersion={version}&resourceVersionMatch=NotOlderThan"
+        ),
     }
 }
 

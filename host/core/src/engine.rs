@@ -124,6 +124,18 @@ pub struct Source {
     /// How its watch is, and since when (contract W9).
     pub freshness: Freshness,
     synced: bool,
+    /// The kind turned out to have no namespaces: the watch is of all of it.
+    cluster_scoped: bool,
+}
+
+impl Source {
+    /// What its lists are complete about.
+    fn scope(&self) -> Option<&str> {
+        match self.cluster_scoped {
+            true => None,
+            false => self.namespace.as_deref(),
+        }
+    }
 }
 
 struct StoreEntry {
@@ -303,6 +315,7 @@ impl Engine {
             namespace: namespace.map(str::to_owned),
             freshness: Freshness::default(),
             synced: false,
+            cluster_scoped: false,
         };
         let sources = match &plan.scope {
             ScopeSpec::AllNamespaces => vec![source(None)],
@@ -432,13 +445,29 @@ impl Engine {
         let Some(entry) = self.stores.get_mut(store.0) else {
             return;
         };
-        let Some(scope) = entry.sources.get(source) else {
+        let Some(from) = entry.sources.get(source) else {
             return;
         };
-        let scope = scope.namespace.as_deref();
+        // Asked for in several namespaces, a kind without any comes once for each of them.
+        let is_copy = from.cluster_scoped && source > 0;
+        let scope = from.scope();
         let mut deltas = std::mem::take(&mut self.deltas);
         match output {
-            WatchOutput::Resolved { .. } => {}
+            WatchOutput::Resolved { namespaced, .. } => {
+                if from.cluster_scoped == namespaced {
+                    // No list of the other scope will say that these are gone.
+                    entry.store.clear(scope, &mut deltas);
+                    entry.sources[source].cluster_scoped = !namespaced;
+                }
+            }
+            WatchOutput::ListBegin
+            | WatchOutput::Listed(_)
+            | WatchOutput::Applied(_)
+            | WatchOutput::PageEnd
+            | WatchOutput::Deleted { .. }
+            | WatchOutput::Quarantined { .. }
+            | WatchOutput::Gone
+                if is_copy => {}
             WatchOutput::ListBegin => {
                 entry.quarantine.list_begins(source);
                 entry.store.begin_list(scope);
@@ -457,8 +486,10 @@ impl Engine {
                 }
             }
             WatchOutput::ListEnd { .. } => {
-                entry.quarantine.list_ends(source);
-                entry.store.finish_list(scope, &mut deltas);
+                if !is_copy {
+                    entry.quarantine.list_ends(source);
+                    entry.store.finish_list(scope, &mut deltas);
+                }
                 let before = entry.synced();
                 entry.sources[source].synced = true;
                 if !before && entry.synced() {

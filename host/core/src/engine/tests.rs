@@ -757,6 +757,84 @@ fn w10_plugins_with_the_same_watch_share_a_store_and_are_told_each_for_itself() 
     assert_eq!(engine.watch_name(second, 0), "other-name");
 }
 
+/// Without a namespace.
+fn cluster_object(name: &str) -> Object {
+    let json = format!(r#"{{"metadata":{{"name":"{name}","resourceVersion":"1"}}}}"#);
+    let projection = Projection::new(ProjectionSpec::default());
+    let decoded = Decoder::new(Arc::new(projection)).decode(json.as_bytes());
+    decoded.unwrap().object
+}
+
+#[test]
+fn w2_a_kind_without_namespaces_is_whole_whatever_namespaces_were_asked_for() {
+    for namespaces in [&["a"][..], &["a", "b"]] {
+        let mut engine = Engine::new();
+        let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
+        let spec = WatchSpec {
+            scope: ScopeSpec::Namespaces(namespaces),
+            ..spec("nodes")
+        };
+        let plugin = engine.add_plugin("p", &plans(&[spec]), "own");
+        let store = engine.store_of(plugin, 0).unwrap();
+        let sources = engine.stores().next().unwrap().2.len();
+        let resolved = |namespaced| WatchOutput::Resolved {
+            kind: "Node".to_owned(),
+            api_version: "v1".to_owned(),
+            namespaced,
+        };
+        let names = |engine: &Engine| -> Vec<String> {
+            let snapshot = engine.snapshot(store).unwrap();
+            snapshot.list().map(|o| o.name().to_owned()).collect()
+        };
+        let end = || WatchOutput::ListEnd {
+            resource_version: String::new(),
+        };
+        // Each source brings the same, one after the other and in between.
+        for (round, listed) in [&["x", "y"][..], &["y"], &["y", "z"]]
+            .into_iter()
+            .enumerate()
+        {
+            let mut feed = |source, output| engine.watch(at(0), store, source, output);
+            for source in 0..sources {
+                if round == 0 {
+                    feed(source, resolved(false));
+                }
+                feed(source, WatchOutput::ListBegin);
+            }
+            for name in listed {
+                for source in 0..sources {
+                    feed(source, WatchOutput::Listed(cluster_object(name)));
+                }
+            }
+            for source in 0..sources {
+                feed(source, end());
+            }
+            assert_eq!(names(&engine), listed, "what is not listed is gone");
+            assert!(engine.is_synced(plugin));
+        }
+        // Its definition comes back with another scope.
+        for source in 0..sources {
+            engine.watch(at(0), store, source, resolved(true));
+        }
+        assert_eq!(names(&engine), [""; 0]);
+        for source in 0..sources {
+            engine.watch(at(0), store, source, resolved(false));
+            engine.watch(at(0), store, source, WatchOutput::ListBegin);
+            engine.watch(
+                at(0),
+                store,
+                source,
+                WatchOutput::Listed(cluster_object("x")),
+            );
+            engine.watch(at(0), store, source, end());
+        }
+        for source in (0..sources).rev() {
+            engine.watch(at(0), store, source, WatchOutput::Gone);
+        }
+        assert_eq!(names(&engine), [""; 0]);
+    }
+}
+
 #[test]
 fn w2_a_store_of_several_namespaces_is_synced_when_each_is() {
     let scope = ScopeSpec::Namespaces(vec!["ns".to_owned(), "other".to_owned()]);

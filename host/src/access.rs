@@ -1,12 +1,21 @@
 //! How the host reaches an API server (contract K2): kubeconfig, in-cluster
 //! configuration, or a URL of an embedded cluster. Auth, TLS and proxies are kube's.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
 
+use haptic_core::watch::ResourceRef;
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig},
 };
+use tokio::sync::Semaphore;
+
+use crate::driver::CONCURRENT_LISTS;
 
 /// Where the service account's namespace stands in a pod.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -36,6 +45,46 @@ pub struct Access {
     /// Whether the server is on this machine: compressing would cost more than it
     /// saves.
     pub loopback: bool,
+    /// What all clones share.
+    pub(crate) manners: Arc<Manners>,
+}
+
+/// How all that talk to one server go about it.
+pub(crate) struct Manners {
+    /// Permits to list (contract W7).
+    pub(crate) lists: Arc<Semaphore>,
+    streamable: Mutex<HashMap<ResourceRef, Arc<AtomicBool>>>,
+}
+
+impl Manners {
+    /// Whether lists of the resource may be streamed: true until a watch learns that the
+    /// server cannot (contract W4).
+    pub(crate) fn streamable(&self, resource: &ResourceRef) -> Arc<AtomicBool> {
+        let mut known = self
+            .streamable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(AtomicBool::new(true));
+        Arc::clone(known.entry(resource.clone()).or_insert_with(new))
+    }
+}
+
+impl Access {
+    /// Access by a client of one's own, to a server that is not on this machine. All that
+    /// is done with its clones together stays within the same bounds.
+    #[must_use]
+    pub fn new(client: Client, url: impl Into<String>) -> Self {
+        Self {
+            client,
+            url: url.into(),
+            own_namespace: None,
+            loopback: false,
+            manners: Arc::new(Manners {
+                lists: Arc::new(Semaphore::new(CONCURRENT_LISTS)),
+                streamable: Mutex::default(),
+            }),
+        }
+    }
 }
 
 /// Why no client could be made.
@@ -142,10 +191,19 @@ fn in_cluster() -> Result<Access, AccessError> {
         tracing::debug!("no in-cluster configuration: {source}");
         AccessError::NotConfigured
     })?;
-    let namespace = std::fs::read_to_string(NAMESPACE_FILE)
-        .ok()
-        .map(|text| text.trim().to_owned());
-    finish(config, namespace)
+    finish(config, namespace_in(Path::new(NAMESPACE_FILE)))
+}
+
+/// The namespace that a service account's file names. Without one there is none: whoever
+/// needs it says so, and nobody takes that for all of them.
+fn namespace_in(file: &Path) -> Option<String> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Some(text.trim().to_owned()),
+        Err(error) => {
+            tracing::warn!("cannot read {}: {error}", file.display());
+            None
+        }
+    }
 }
 
 /// Makes a client for an embedded cluster.
@@ -175,10 +233,9 @@ fn finish(mut config: Config, own_namespace: Option<String>) -> Result<Access, A
         source: Box::new(source),
     })?;
     Ok(Access {
-        client,
-        url,
         own_namespace: own_namespace.filter(|namespace| !namespace.is_empty()),
         loopback,
+        ..Access::new(client, url)
     })
 }
 
@@ -186,4 +243,65 @@ fn context_namespace(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<S
     let name = context.or(kubeconfig.current_context.as_deref())?;
     let named = kubeconfig.contexts.iter().find(|c| c.name == name)?;
     named.context.as_ref()?.namespace.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    fn own_namespace(namespace: Option<String>) -> Option<String> {
+        let config = Config::new("http://127.0.0.1:1".parse().unwrap());
+        finish(config, namespace).unwrap().own_namespace
+    }
+
+    #[tokio::test]
+    async fn w2_the_service_accounts_namespace_is_trimmed_and_an_empty_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("namespace");
+        for (text, expected) in [
+            ("shop", Some("shop")),
+            ("shop\n", Some("shop")),
+            (" \tshop \r\n\n", Some("shop")),
+            ("", None),
+            (" \n", None),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let found = own_namespace(namespace_in(&file));
+            assert_eq!(found.as_deref(), expected, "{text:?}");
+        }
+        let missing = namespace_in(&dir.path().join("missing"));
+        assert_eq!(own_namespace(missing), None);
+    }
+
+    #[tokio::test]
+    async fn w2_else_it_is_that_of_the_kubeconfigs_context() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("kubeconfig");
+        let text = "\
+apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]
+users: [{name: u, user: {}}]
+contexts:
+- {name: here, context: {cluster: c, user: u, namespace: shop}}
+- {name: there, context: {cluster: c, user: u, namespace: blog}}
+- {name: nowhere, context: {cluster: c, user: u}}
+current-context: here
+";
+        std::fs::write(&file, text).unwrap();
+        for (context, expected) in [
+            (None, Some("shop")),
+            (Some("there"), Some("blog")),
+            (Some("nowhere"), None),
+        ] {
+            let options = AccessOptions {
+                kubeconfig: Some(file.clone()),
+                context: context.map(str::to_owned),
+            };
+            let access = connect(&options).await.unwrap();
+            assert_eq!(access.own_namespace.as_deref(), expected, "{context:?}");
+        }
+    }
 }

@@ -43,7 +43,7 @@ pub enum Report {
     State(WatchState),
 }
 
-/// Lists under way at the same time in one process (contract W7): enough to keep
+/// Lists under way at the same time with all clones of one [`Access`] (contract W7): enough to keep
 /// two cores decoding, few enough not to be throttled by the server's priority
 /// and fairness.
 pub const CONCURRENT_LISTS: usize = 4;
@@ -98,9 +98,14 @@ enum Flight {
     Queued(Permit, Option<Request>),
     /// Sent, no headers yet.
     Opening(Opening),
-    /// The body is coming.
-    Reading(Body, Option<Box<Inflate>>),
+    /// The body is coming; these bytes of it are here.
+    Reading(Body, Option<Box<Inflate>>, Bytes),
 }
+
+/// Compressed bytes that are decoded at once: they become at most a thousand times as many,
+/// and what is read next waits until those were taken in. So no answer takes more than some
+/// 4 MiB, whatever it expands to.
+pub(crate) const SLICE: usize = 4 << 10;
 
 /// A gzip decoder that hands out what it has decoded so far; several members in
 /// one stream are one text (contract W11).
@@ -297,6 +302,7 @@ impl Driver {
                 self.flight = Flight::Reading(
                     body,
                     gzip.then(|| Box::new(Inflate(MultiGzDecoder::new(Vec::new())))),
+                    Bytes::new(),
                 );
                 self.step(Input::Headers {
                     status: parts.status.as_u16(),
@@ -310,7 +316,7 @@ impl Driver {
             Arrival::Headers(Err(error)) => self.failed(transport_error(&error)),
             Arrival::Chunk(Some(Ok(chunk))) => {
                 let inflated = match &mut self.flight {
-                    Flight::Reading(_, Some(inflate)) => Some(inflate.push(&chunk)),
+                    Flight::Reading(_, Some(inflate), _) => Some(inflate.push(&chunk)),
                     _ => None,
                 };
                 match inflated {
@@ -345,14 +351,21 @@ async fn arrive(flight: &mut Flight) -> Arrival {
         Flight::Idle => std::future::pending().await,
         Flight::Queued(permit, _) => Arrival::Permit(permit.await),
         Flight::Opening(opening) => Arrival::Headers(opening.await),
-        Flight::Reading(body, _) => loop {
+        Flight::Reading(body, inflate, left) => loop {
+            if !left.is_empty() {
+                let slice = match inflate {
+                    Some(_) => left.len().min(SLICE),
+                    None => left.len(),
+                };
+                return Arrival::Chunk(Some(Ok(left.split_to(slice))));
+            }
             match body.frame().await {
                 None => return Arrival::Chunk(None),
                 Some(Err(error)) => return Arrival::Chunk(Some(Err(error))),
                 Some(Ok(frame)) => {
                     // Trailers carry nothing for us.
                     if let Ok(data) = frame.into_data() {
-                        return Arrival::Chunk(Some(Ok(data)));
+                        *left = data;
                     }
                 }
             }
@@ -412,6 +425,27 @@ mod tests {
                 "{cut}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn w11_a_compressed_answer_is_taken_in_so_little_at_a_time_that_no_bomb_fills_memory() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        let spaces = vec![b' '; 64 << 20];
+        encoder.write_all(&spaces).unwrap();
+        let bomb = encoder.finish().unwrap();
+        assert!(bomb.len() > 10 * SLICE, "{}", bomb.len());
+        let inflate = Inflate(MultiGzDecoder::new(Vec::new()));
+        let mut flight = Flight::Reading(Body::from(bomb), Some(Box::new(inflate)), Bytes::new());
+        let mut total = 0;
+        while let Arrival::Chunk(Some(chunk)) = arrive(&mut flight).await {
+            let Flight::Reading(_, Some(inflate), _) = &mut flight else {
+                panic!("not reading")
+            };
+            let text = inflate.push(&chunk.unwrap()).unwrap();
+            assert!(text.len() <= 5 << 20, "{} at once", text.len());
+            total += text.len();
+        }
+        assert_eq!(total, spaces.len());
     }
 
     #[test]

@@ -2,29 +2,22 @@
 //! (contract W10), and what they report: into the engine, and into the log, a line
 //! for each change of a state. Decides nothing.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use haptic_core::{
     Identity, Time,
     engine::{Engine, Source, StoreId},
     spec::WatchPlan,
-    watch::{Machine, ResourceRef, WatchConfig, WatchOutput, WatchState},
+    watch::{Machine, WatchConfig, WatchOutput, WatchState},
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::{debug, info, warn};
 
 use crate::{
     access::Access,
     cached::Bodies,
     chain::printable,
-    driver::{CONCURRENT_LISTS, Clock, Driver, Report},
+    driver::{Clock, Driver, Report},
     observe::{Unreadable, WatchStatus},
 };
 
@@ -68,20 +61,16 @@ impl Watches {
         bodies: &Bodies,
         events: &mpsc::Sender<E>,
     ) -> Self {
-        let lists = Arc::new(Semaphore::new(CONCURRENT_LISTS));
-        let mut streamable = HashMap::<ResourceRef, Arc<AtomicBool>>::new();
         let mut tasks = JoinSet::new();
         let mut streams = Vec::new();
         for (stream, (config, described)) in streams_of(engine).into_iter().enumerate() {
-            let streamable = streamable
-                .entry(config.resource.clone())
-                .or_insert_with(|| Arc::new(AtomicBool::new(true)));
+            let streamable = access.manners.streamable(&config.resource);
             let driver = Driver::new(
                 &described.name,
                 access.clone(),
                 Machine::new(config),
-                Arc::clone(&lists),
-                Arc::clone(streamable),
+                Arc::clone(&access.manners.lists),
+                streamable,
                 clock,
             );
             let events = events.clone();
@@ -303,4 +292,91 @@ pub(crate) fn is_hopeless(state: &WatchState) -> bool {
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use haptic_core::spec::{ScopeSpec, Storage, WatchSpec};
+
+    use super::*;
+
+    fn spec(name: &str, change: fn(&mut WatchSpec)) -> Arc<WatchPlan> {
+        let mut spec = WatchSpec {
+            name: name.to_owned(),
+            api_version: "v1".to_owned(),
+            resources: "secrets".to_owned(),
+            ..WatchSpec::default()
+        };
+        change(&mut spec);
+        Arc::new(spec.plan().unwrap())
+    }
+
+    /// What is asked of the server for these watches, each of a plugin of its own, and how
+    /// many readers each answer has.
+    fn asked(plans: &[Arc<WatchPlan>]) -> Vec<(Option<String>, bool, usize)> {
+        let mut engine = Engine::new();
+        for (number, plan) in plans.iter().enumerate() {
+            engine.add_plugin(&number.to_string(), std::slice::from_ref(plan), "own");
+        }
+        let streams = streams_of(&engine);
+        let shown = streams.iter().map(|(config, stream)| {
+            assert_eq!(config.readers.len(), stream.readers.len());
+            (
+                config.namespace.clone(),
+                config.metadata_only,
+                stream.readers.len(),
+            )
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn w10_plugins_that_watch_the_same_objects_share_a_stream() {
+        let plain = || spec("a", |_| {});
+        let all = |readers| vec![(None, false, readers)];
+        assert_eq!(asked(&[plain(), plain()]), all(1), "and a store");
+        let slim = spec("b", |spec| spec.keep_fields = vec!["data".to_owned()]);
+        let keyed = spec("c", |spec| spec.index_by = vec!["type".to_owned()]);
+        let cached = spec("d", |spec| spec.storage = Storage::Cached);
+        let plans = [plain(), slim, keyed, cached.clone()];
+        assert_eq!(asked(&plans), all(4), "but not what they keep of them");
+        assert_eq!(asked(&[cached.clone(), cached.clone()]), [(None, true, 1)]);
+        assert_eq!(asked(&[cached, plain()]), all(2));
+        // The selectors are compared as the server understands them.
+        let spelt = spec("e", |spec| spec.label_selector = Some("a == b".to_owned()));
+        let same = spec("f", |spec| spec.label_selector = Some(" a=b".to_owned()));
+        assert_eq!(asked(&[spelt, same]), all(1));
+    }
+
+    #[test]
+    fn w10_each_resource_scope_and_selector_has_a_stream_of_its_own() {
+        let plans = [
+            spec("a", |_| {}),
+            spec("b", |spec| spec.resources = "configmaps".to_owned()),
+            spec("c", |spec| spec.label_selector = Some("a".to_owned())),
+            spec("d", |spec| spec.field_selector = Some("type=x".to_owned())),
+            spec("e", |spec| {
+                spec.scope = ScopeSpec::Namespaces(vec!["own".to_owned()]);
+                spec.object_name = Some("x".to_owned());
+            }),
+            spec("f", |spec| {
+                spec.scope = ScopeSpec::Namespaces(vec!["own".to_owned(), "other".to_owned()]);
+            }),
+            // Of these two namespaces somebody watches one already.
+            spec("g", |spec| spec.scope = ScopeSpec::OwnNamespace),
+        ];
+        let own = || Some("own".to_owned());
+        let expected = [
+            (None, false, 1),
+            (None, false, 1),
+            (None, false, 1),
+            (None, false, 1),
+            (own(), false, 1),
+            (own(), false, 2),
+            (Some("other".to_owned()), false, 1),
+        ];
+        assert_eq!(asked(&plans), expected);
+    }
 }

@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use crate::{
     access::Access,
     chain::{chain, printable},
-    driver::{Inflate, retry_after},
+    driver::{Inflate, SLICE, retry_after},
 };
 
 /// The largest object that is accepted, in bytes: as much as a watch takes.
@@ -212,16 +212,19 @@ async fn send(access: Access, get: Get) -> Result<Answer, FetchError> {
         let Ok(chunk) = frame.into_data() else {
             continue;
         };
-        match &mut inflate {
-            Some(inflate) => text.extend(
-                inflate
-                    .push(&chunk)
-                    .map_err(|error| FetchError::Transport(format!("bad gzip: {error}")))?,
-            ),
-            None => text.extend_from_slice(&chunk),
-        }
-        if text.len() > OBJECT_BYTES {
-            return Err(FetchError::TooLarge);
+        // However much it expands to: see `SLICE`.
+        for slice in chunk.chunks(SLICE) {
+            match &mut inflate {
+                Some(inflate) => text.extend(
+                    inflate
+                        .push(slice)
+                        .map_err(|error| FetchError::Transport(format!("bad gzip: {error}")))?,
+                ),
+                None => text.extend_from_slice(slice),
+            }
+            if text.len() > OBJECT_BYTES {
+                return Err(FetchError::TooLarge);
+            }
         }
     }
     Ok(Answer {

@@ -49,12 +49,9 @@ impl Bench {
                 Ok::<_, tower::BoxError>(server.call(request).await?)
             }
         });
-        let access = Access {
-            client: kube::Client::new(service, "shop"),
-            url: "in-process".to_owned(),
-            own_namespace: Some("shop".to_owned()),
-            loopback: true,
-        };
+        let mut access = Access::new(kube::Client::new(service, "shop"), "in-process");
+        access.own_namespace = Some("shop".to_owned());
+        access.loopback = true;
         let bench = Self { cluster, access };
         for name in config_maps {
             bench.put(name, "first");

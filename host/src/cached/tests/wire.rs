@@ -38,12 +38,7 @@ fn access(cluster: &Arc<Cluster>) -> Access {
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answer)
         }
     });
-    Access {
-        client: kube::Client::new(service, "default"),
-        url: "http://cluster".to_owned(),
-        own_namespace: None,
-        loopback: false,
-    }
+    Access::new(kube::Client::new(service, "default"), "http://cluster")
 }
 
 fn cluster(objects: &[Value]) -> Arc<Cluster> {

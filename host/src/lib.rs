@@ -32,6 +32,7 @@ pub mod worker;
 
 pub use haptic_core::{
     changes::ChangeKind,
+    decode::MissingKey,
     spec::{SpecError, SpecErrors},
     view::ReadError,
     watch::WatchState,

@@ -477,6 +477,46 @@ fn k2_k4_the_host_follows_what_kubectl_does_to_a_served_cluster() {
 }
 
 #[test]
+fn w2_the_own_namespace_is_the_contexts_and_never_the_whole_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: other}\n";
+    let maps = write(&dir, "maps.yaml", format!("{MAPS}{other}"));
+    let served = dir.path().join("kc.yaml");
+    let (_cluster, address) = serve(&maps, &served, "127.0.0.1:0");
+    let config = write(
+        &dir,
+        "config.yaml",
+        format!(
+            "plugins:\n  hello:\n    file: {}\n    output: out\n    watchedResources:\n      configmaps:\n        namespacedWatch: true\n",
+            guest("hello_plugin").display()
+        ),
+    );
+    let out = dir.path().join("out/configmaps.txt");
+    let once = |context: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: 'http://{address}'}}}}]\nusers: [{{name: u, user: {{}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u{context}}}}}]\n"
+        );
+        let kubeconfig = write(&dir, "own.yaml", text);
+        let (code, _, stderr) = run(host()
+            .args(["--once", "--config"])
+            .arg(&config)
+            .arg("--kubeconfig")
+            .arg(kubeconfig));
+        (code, stderr)
+    };
+    let (code, stderr) = once("");
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(
+        told(&stderr).contains("set a namespace in the context"),
+        "{stderr}"
+    );
+    assert!(!out.exists());
+    let (code, stderr) = once(", namespace: other");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(fs::read_to_string(out).unwrap(), "1 ConfigMaps\nother/x\n");
+}
+
+#[test]
 fn k4_a_served_cluster_does_what_a_script_of_faults_says() {
     let dir = tempfile::tempdir().unwrap();
     let maps = write(&dir, "maps.yaml", MAPS);

@@ -334,6 +334,23 @@ mod tests {
         )
     }
 
+    #[test]
+    fn i5_a_range_is_found_by_search_and_not_by_a_scan() {
+        let ordered = Ordered::from_sorted((0..100_000_u32).map(|n| (n / 10, n)));
+        let looks = std::cell::Cell::new(0);
+        let look = |yes: bool| {
+            looks.set(looks.get() + 1);
+            yes
+        };
+        let found: Vec<_> = ordered
+            .range(|(key, _)| look(*key < 4_321), |(key, _)| look(*key > 4_321))
+            .map(|(_, n)| *n)
+            .collect();
+        assert_eq!(found, Vec::from_iter(43_210..43_220));
+        // Two binary searches: among 782 chunks, and in one of 128.
+        assert!(looks.get() <= 2 * (11 + 9), "{}", looks.get());
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 

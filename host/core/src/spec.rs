@@ -577,8 +577,9 @@ fn index_spec(name: &str, index: &IndexPaths) -> IndexSpec {
     }
 }
 
-/// Fields by which API servers select, beyond the two that every kind has. From
-/// the registries' `GetAttrs`/field label conversions of Kubernetes 1.36.
+/// Fields by which API servers select, beyond the two that every kind has, from the
+/// registries' field label conversions: those that Kubernetes has known since 1.20. A server
+/// refuses a whole list for a field that it does not know, so newer ones are the host's.
 fn server_fields(api_version: &str, resources: &str) -> Vec<&'static str> {
     let more: &[&str] = match (api_version, resources) {
         ("v1", "pods") => &[
@@ -586,14 +587,12 @@ fn server_fields(api_version: &str, resources: &str) -> Vec<&'static str> {
             "spec.restartPolicy",
             "spec.schedulerName",
             "spec.serviceAccountName",
-            "spec.hostNetwork",
             "status.phase",
             "status.podIP",
             "status.nominatedNodeName",
         ],
         ("v1", "nodes") => &["spec.unschedulable"],
         ("v1", "secrets") => &["type"],
-        ("v1", "services") => &["spec.clusterIP", "spec.type"],
         ("v1", "namespaces") => &["status.phase"],
         ("v1", "replicationcontrollers") | ("apps/v1", "replicasets") => &["status.replicas"],
         ("v1", "events") => &[

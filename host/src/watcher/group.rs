@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     access::Access,
+    cached::DEFAULT_BYTES,
     store::{Store, View},
 };
 
@@ -58,6 +59,7 @@ pub struct WatcherGroupBuilder {
     watches: Vec<Watch>,
     callbacks: Callbacks,
     stopper: Stopper,
+    cache_bytes: usize,
 }
 
 impl WatcherGroup {
@@ -68,6 +70,7 @@ impl WatcherGroup {
             watches: Vec::new(),
             callbacks: Callbacks::default(),
             stopper: Stopper::new(),
+            cache_bytes: DEFAULT_BYTES,
         }
     }
 
@@ -180,6 +183,13 @@ impl WatcherGroupBuilder {
         self
     }
 
+    /// The bodies of all [cached](Watch::cached) watches together that are kept take at most so many bytes,
+    /// those longest unread going first. 64 MiB unless told; with 0 each read fetches.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
     /// What stops the group from inside its callbacks.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -200,7 +210,13 @@ impl WatcherGroupBuilder {
         }
         let specs: Vec<_> = self.watches.into_iter().map(Watch::into_spec).collect();
         let plans = session::plan(&self.access, &specs, Vec::new())?;
-        let session = Session::start(&self.access, &plans, self.callbacks, self.stopper)?;
+        let session = Session::start(
+            &self.access,
+            &plans,
+            self.callbacks,
+            self.stopper,
+            self.cache_bytes,
+        )?;
         let names = specs.into_iter().map(|spec| spec.name).collect();
         Ok(WatcherGroup { session, names })
     }

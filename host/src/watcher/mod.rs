@@ -62,6 +62,7 @@ pub use self::{
 };
 use crate::{
     access::Access,
+    cached::DEFAULT_BYTES,
     store::{Snapshot, Store},
 };
 
@@ -78,6 +79,7 @@ pub struct WatcherBuilder {
     watch: Watch,
     callbacks: Callbacks,
     stopper: Stopper,
+    cache_bytes: usize,
 }
 
 impl Watcher {
@@ -88,6 +90,7 @@ impl Watcher {
             watch,
             callbacks: Callbacks::default(),
             stopper: Stopper::new(),
+            cache_bytes: DEFAULT_BYTES,
         }
     }
 
@@ -186,6 +189,13 @@ impl WatcherBuilder {
         self
     }
 
+    /// The bodies of a [cached](Watch::cached) watch that are kept take at most so many bytes,
+    /// those longest unread going first. 64 MiB unless told; with 0 each read fetches.
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
     /// What stops the watcher from inside its callbacks.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -204,7 +214,13 @@ impl WatcherBuilder {
             errors.push(mistake(&spec, "object-name", message));
         }
         let plans = session::plan(&self.access, &[spec], errors)?;
-        let session = Session::start(&self.access, &plans, self.callbacks, self.stopper)?;
+        let session = Session::start(
+            &self.access,
+            &plans,
+            self.callbacks,
+            self.stopper,
+            self.cache_bytes,
+        )?;
         Ok(Watcher { session })
     }
 }

@@ -19,7 +19,7 @@ use tracing::{debug, error};
 use super::callback::{self, CallbackError, Callbacks};
 use crate::{
     access::Access,
-    cached::{Bodies, DEFAULT_BYTES},
+    cached::Bodies,
     chain::{chain, printable},
     driver::Clock,
     store::{Freshness, Origin, Published, World},
@@ -158,6 +158,7 @@ impl Session {
         plans: &[Arc<WatchPlan>],
         callbacks: Callbacks,
         stopper: Stopper,
+        cache_bytes: usize,
     ) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let clock = Clock::start();
@@ -165,7 +166,7 @@ impl Session {
         let own = access.own_namespace.as_deref().unwrap_or_default();
         let plugin = engine.add_plugin("native", plans, own);
         let (events, queue) = mpsc::channel(QUEUE);
-        let bodies = Bodies::of(access, clock, DEFAULT_BYTES);
+        let bodies = Bodies::of(access, clock, cache_bytes);
         let streams = Watches::start(&engine, access, clock, &bodies, &events);
         let mut signals = Vec::with_capacity(plans.len());
         for watch in 0..plans.len() {

@@ -146,7 +146,8 @@ impl SingleWatcherBuilder {
     pub fn start(self) -> Result<SingleWatcher, StartError> {
         let spec = self.watch.into_spec();
         let plans = session::plan(&self.access, std::slice::from_ref(&spec), misplaced(&spec))?;
-        let session = Session::start(&self.access, &plans, self.callbacks, self.stopper)?;
+        // Its object is in memory: there is nothing to be cached.
+        let session = Session::start(&self.access, &plans, self.callbacks, self.stopper, 0)?;
         Ok(SingleWatcher { session })
     }
 }

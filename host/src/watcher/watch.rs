@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use haptic_core::spec::{ScopeSpec, Storage, WatchSpec};
+use haptic_core::{
+    decode::MissingKey,
+    spec::{ScopeSpec, Storage, WatchSpec},
+};
 
 /// One watch: which objects, how they are filtered and indexed, and how often their
 /// changes are told.
@@ -106,6 +109,20 @@ impl Watch {
         paths: impl IntoIterator<Item = S>,
     ) -> Self {
         self.0.indexes.push((name.into(), strings(paths)));
+        self
+    }
+
+    /// What stands in an index for an object that has no value at one of its paths: nothing
+    /// unless told, so that it is not found there (contract I4).
+    pub fn missing_key(mut self, missing: MissingKey) -> Self {
+        let word = match missing {
+            MissingKey::Skip => "skip",
+            MissingKey::Empty => "empty",
+        };
+        self.0.extra.retain(|(name, _)| name != "missing-key");
+        self.0
+            .extra
+            .push(("missing-key".to_owned(), word.to_owned()));
         self
     }
 

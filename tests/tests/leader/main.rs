@@ -190,7 +190,13 @@ async fn l3_a_commit_that_has_begun_is_waited_for_before_the_lease_is_given_back
 
 #[tokio::test]
 async fn l2_a_server_that_is_lost_ends_leadership_and_the_lease_is_contended_again() {
-    let (cluster, all) = start(SHORT, &["a", "b"]).await;
+    for names in [&["a", "b"][..], &["a", "b", "c"]] {
+        lose_the_server(names).await;
+    }
+}
+
+async fn lose_the_server(names: &[&str]) {
+    let (cluster, all) = start(SHORT, names).await;
     for (round, how) in [(1, How::Stall), (2, How::Reset), (3, How::Fin)] {
         eventually("leader", &all, || all.iter().any(Contender::leads)).await;
         let fault = Fault::Break {

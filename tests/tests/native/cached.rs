@@ -119,6 +119,32 @@ async fn s6_what_cannot_be_fetched_is_an_error_and_the_next_read_tries_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn s6_a_watcher_keeps_so_many_bytes_of_bodies_as_it_is_told_to() {
+    let names: Vec<String> = (0..20).map(|n| format!("m{n:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (bytes, held) in [(0, 0..1), (5_000, 1..10), (1 << 20, 20..21)] {
+        let bench = Bench::new(&names);
+        let watcher = Watcher::builder(&bench.access, config_maps().cached())
+            .cache_bytes(bytes)
+            .start()
+            .unwrap();
+        let group = WatcherGroup::builder(&bench.access)
+            .watch(config_maps().cached())
+            .cache_bytes(bytes)
+            .start()
+            .unwrap();
+        watcher.wait_for_sync().await.unwrap();
+        group.wait_for_sync().await.unwrap();
+        for store in [watcher.store(), group.store("configmaps").unwrap()] {
+            assert_eq!(store.fetch_all().await.unwrap().len(), 20);
+            let figures = store.cache().unwrap();
+            assert!(held.contains(&figures.held), "{bytes}: {figures:?}");
+            assert!(figures.held_bytes <= bytes, "{figures:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn s6_a_store_without_a_watch_fetches_from_itself() {
     let store = MemoryStore::builder("maps").build().unwrap();
     store

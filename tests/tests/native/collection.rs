@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use haptic_host::{StartError, Watch, Watcher, WatcherGroup};
+use haptic_host::{MissingKey, StartError, Watch, Watcher, WatcherGroup};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -328,6 +328,31 @@ async fn i2_everything_that_is_wrong_is_told_at_once_and_nothing_is_sent() {
     );
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(bench.cluster.requests().len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn i4_an_object_without_a_key_is_counted_and_found_where_that_is_wanted() {
+    let bench = Bench::new(&["a"]);
+    bench.apply(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"namespace": "shop", "name": "bare"},
+    }));
+    let names = |found: Vec<haptic_host::Item>| -> Vec<String> {
+        found.iter().map(ToString::to_string).collect()
+    };
+    for (missing, without, unkeyed) in [
+        (MissingKey::Skip, &[][..], 1),
+        (MissingKey::Empty, &["shop/bare"], 0),
+    ] {
+        let watch = config_maps().index_by(["data.text"]).missing_key(missing);
+        let watcher = Watcher::builder(&bench.access, watch).start().unwrap();
+        assert_eq!(watcher.wait_for_sync().await, Ok(2), "{missing:?}");
+        let store = watcher.store();
+        assert_eq!(names(store.get(&["first"]).unwrap()), ["shop/a"]);
+        assert_eq!(names(store.get(&[""]).unwrap()), without, "{missing:?}");
+        assert!(store.get_object("shop", "bare").is_some());
+        assert_eq!(watcher.status().unkeyed, unkeyed, "{missing:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

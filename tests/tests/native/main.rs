@@ -11,6 +11,7 @@ mod cached;
 mod collection;
 mod group;
 mod lifecycle;
+mod logs;
 mod single;
 mod store;
 mod watching;

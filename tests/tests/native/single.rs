@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use haptic_cluster::{Fault, Rule, Verb, When};
 use haptic_host::{ObjectEvent, SingleWatcher, Watch};
 use serde_json::json;
-use tokio::time::sleep;
 
 use crate::bench::{Bench, Flaky, Story, config_map, story, text_of};
 
@@ -106,11 +106,17 @@ async fn r2_changes_without_a_generation_are_told_and_equal_versions_are_not() {
     bench.put("settings", "second");
     assert_eq!(story.next().await, "applied second");
     // A relist brings the same version again.
+    bench.cluster.clear_requests();
+    let gone = Rule::new(When::verbs([Verb::Watch]), Fault::Expired { after: None });
+    bench.cluster.faults().add(gone.times(1));
+    bench.cluster.faults().end_streams(&When::any());
     bench.cluster.compact();
-    let version = bench.cluster.resource_version();
-    sleep(Duration::from_secs(3_600)).await;
-    assert_eq!(bench.cluster.resource_version(), version);
     story.is_over().await;
+    let asked = bench.cluster.requests();
+    let relists = asked.iter().filter(|r| r.verb == Verb::StreamingList);
+    assert_eq!(relists.count(), 1);
+    bench.put("settings", "third");
+    assert_eq!(story.next().await, "applied third");
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use haptic_cluster::{Fault, How, Page, Place, Refusal, Rule, Verb, When};
-use haptic_host::{WatchState, Watcher};
+use haptic_cluster::{Fault, How, Moment, Page, Place, Refusal, Rule, Verb, When};
+use haptic_host::{WatchState, Watcher, WatcherGroup};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -78,6 +78,81 @@ async fn w1_a_custom_kind_is_watched_when_it_is_served_and_comes_and_goes() {
     bench.apply(&widget("b"));
     assert_eq!(story.next().await, "+1 ~0 -0: +b=first");
     assert_eq!(watcher.state(), WatchState::Synced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn w2_a_kind_without_namespaces_is_watched_as_a_whole_and_forgets_what_is_gone() {
+    let namespace = |name: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {"team": "web"}},
+        })
+    };
+    for namespaces in [&["shop"][..], &["shop", "left"]] {
+        let bench = Bench::new(&[]);
+        for name in ["x", "y", "z"] {
+            bench.apply(&namespace(name));
+        }
+        let watch = haptic_host::Watch::new("v1", "namespaces")
+            .label_selector("team")
+            .namespaces(namespaces.iter().copied());
+        let watcher = Watcher::builder(&bench.access, watch).start().unwrap();
+        assert_eq!(watcher.wait_for_sync().await, Ok(3), "{namespaces:?}");
+        // Only a list shows that one is gone.
+        let lost = Rule::new(When::verbs([Verb::Watch]), Fault::Expired { after: None });
+        let lost = bench.cluster.faults().add(lost);
+        bench.cluster.faults().end_streams(&When::any());
+        bench.cluster.delete("v1", "Namespace", None, "y").unwrap();
+        bench.cluster.compact();
+        sleep(Duration::from_secs(60)).await;
+        assert!(bench.cluster.faults().hits(lost) > 0, "{namespaces:?}");
+        bench.cluster.faults().remove(lost);
+        until(&watcher, "synced").await;
+        let names: Vec<_> = watcher
+            .store()
+            .list()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(names, ["x", "z"], "{namespaces:?}");
+        bench.cluster.delete("v1", "Namespace", None, "z").unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(watcher.store().len(), 1, "{namespaces:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w3_an_invalid_selector_is_refused_at_the_start_and_nothing_is_sent() {
+    let bench = Bench::new(&["a"]);
+    let labels = ["a in", "a in ()", "=x", "a=b c", "-a", "a==b==c", "a,"];
+    let fields = ["data.text", "=x", "data.text=a=b", "data.te[xt=a", "a=b,"];
+    let with = |text: &&str, set: fn(haptic_host::Watch, String) -> haptic_host::Watch| {
+        set(config_maps(), (*text).to_owned())
+    };
+    let watches = labels
+        .iter()
+        .map(|text| {
+            (
+                text,
+                "label-selector",
+                with(text, haptic_host::Watch::label_selector),
+            )
+        })
+        .chain(fields.iter().map(|text| {
+            (
+                text,
+                "field-selector",
+                with(text, haptic_host::Watch::field_selector),
+            )
+        }));
+    for (text, place, watch) in watches {
+        let refused = Watcher::builder(&bench.access, watch).start();
+        let refused = refused.map(drop).expect_err(text).to_string();
+        let expected = format!("watch \"configmaps\", {place}: ");
+        assert!(refused.starts_with(&expected), "{text}: {refused}");
+    }
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(bench.cluster.requests().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,6 +237,42 @@ async fn w4_a_server_that_cannot_stream_lists_is_listed_in_pages_and_not_asked_a
         assert_eq!(bench.cluster.faults().hits(rule), tries, "{fault:?}");
         assert_eq!(watcher.store().len(), 700);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w4_what_one_watch_learns_about_streaming_lists_holds_for_all_of_the_resource() {
+    let bench = Bench::new(&["a"]);
+    let faults = bench.cluster.faults();
+    let streaming = When::verbs([Verb::StreamingList]).resource("configmaps");
+    let refuse = faults.add(Rule::new(streaming, Fault::RefuseStreaming { code: 422 }));
+    // The second watch comes to its list when the first one is through.
+    let late = Rule {
+        skip: 1,
+        ..Rule::new(
+            When::verbs([Verb::Discovery]),
+            Fault::Delay {
+                by: Duration::from_secs(20),
+                at: Moment::Arrival,
+            },
+        )
+    };
+    faults.add(late);
+    let group = WatcherGroup::builder(&bench.access)
+        .watch(config_maps())
+        .watch(config_maps().named("other").label_selector("!x"))
+        .watch(haptic_host::Watch::new("v1", "secrets"))
+        .start()
+        .unwrap();
+    assert_eq!(group.wait_for_sync().await, Ok(2));
+    assert_eq!(faults.hits(refuse), 1);
+    let asked = bench.cluster.requests();
+    let streamed = asked.iter().filter(|r| r.verb == Verb::StreamingList);
+    let resources: Vec<_> = streamed.map(|r| r.resource.as_str()).collect();
+    assert_eq!(
+        resources,
+        ["configmaps", "secrets"],
+        "of another resource nobody knows"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,6 +440,67 @@ async fn w7_streams_that_close_at_once_and_refusals_are_not_asked_in_a_hot_loop(
         bench.cluster.faults().remove(rule);
         assert_eq!(watcher.wait_for_sync().await, Ok(1), "{fault:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w7_at_most_four_lists_are_under_way_at_a_time() {
+    for paged in [false, true] {
+        let bench = Bench::new(&[]);
+        let faults = bench.cluster.faults();
+        let lists = [Verb::List, Verb::StreamingList];
+        if paged {
+            let streaming = When::verbs([Verb::StreamingList]);
+            faults.add(Rule::new(streaming, Fault::RefuseStreaming { code: 422 }));
+        }
+        let held = if paged {
+            Verb::List
+        } else {
+            Verb::StreamingList
+        };
+        let at = Moment::Arrival;
+        let hold = faults.add(Rule::new(When::verbs([held]), Fault::Hold { at }));
+        let names: Vec<String> = (0..10).map(|n| format!("n{n}")).collect();
+        let watch = haptic_host::Watch::new("v1", "configmaps").namespaces(names);
+        let watcher = Watcher::builder(&bench.access, watch).start().unwrap();
+        faults.held(hold, 4).await;
+        sleep(Duration::from_secs(20)).await;
+        let under_way = |verb| {
+            let asked = bench.cluster.requests();
+            asked.iter().filter(|r| r.verb == verb).count()
+        };
+        assert_eq!(under_way(held), 4, "paged: {paged}");
+        faults.remove(hold);
+        assert_eq!(watcher.wait_for_sync().await, Ok(0));
+        let all: usize = lists.into_iter().map(under_way).sum();
+        assert!(all >= 10, "{all}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn w4_w7_watchers_of_one_access_share_its_bounds_and_what_was_learnt() {
+    let bench = Bench::new(&["a"]);
+    let faults = bench.cluster.faults();
+    let at = Moment::Arrival;
+    let pages = faults.add(Rule::new(When::verbs([Verb::List]), Fault::Hold { at }));
+    let streaming = When::verbs([Verb::StreamingList]);
+    let refuse = faults.add(Rule::new(streaming, Fault::RefuseStreaming { code: 422 }));
+    let start = |_| {
+        let access = bench.access.clone();
+        Watcher::builder(&access, config_maps()).start().unwrap()
+    };
+    let watchers: Vec<_> = (0..10).map(start).collect();
+    faults.held(pages, 4).await;
+    sleep(Duration::from_secs(20)).await;
+    let asked = bench.cluster.requests();
+    assert_eq!(asked.iter().filter(|r| r.verb == Verb::List).count(), 4);
+    faults.remove(pages);
+    for watcher in &watchers {
+        assert_eq!(watcher.wait_for_sync().await, Ok(1));
+    }
+    let tries = faults.hits(refuse);
+    let late = start(10);
+    assert_eq!(late.wait_for_sync().await, Ok(1));
+    assert_eq!(faults.hits(refuse), tries, "known from the others");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use haptic_cluster::{Fault, How, Moment, Place, Refusal, Rule, Verb, When};
 
-use crate::schedule::{Op, Schedule, Watch, Write, key, oddities};
+use crate::schedule::{Keeps, Op, Schedule, Watch, Write, key, oddities};
 use crate::stack::{Summary, run};
 use crate::truth::{Kind, Selection};
 
@@ -84,6 +84,7 @@ fn schedule(rules: Vec<Rule>, begin: Duration, pages: u32) -> Schedule {
                 color: None,
             },
             debounce: Duration::ZERO,
+            keeps: Keeps::Bodies,
         }],
         page_size: pages,
         gzip: true,

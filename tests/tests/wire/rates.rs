@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use haptic_cluster::Logged;
+use haptic_cluster::{Logged, Verb};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Requests in the worst minute, for each stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Rates {
-    /// Pages of a list that goes on are not counted: each brings objects.
+    /// Not counted are pages of a list that goes on, since each brings objects, and GETs,
+    /// which callbacks ask for.
     pub worst_minute: f64,
     /// Requests a minute over the whole time.
     pub mean: f64,
@@ -19,6 +20,7 @@ pub struct Rates {
 pub fn rates(requests: &[Logged], streams: usize) -> Rates {
     let moments: Vec<_> = requests
         .iter()
+        .filter(|request| request.verb != Verb::Get)
         .filter(|request| request.continue_token.is_none() || request.code != Some(200))
         .map(|request| request.moment)
         .collect();

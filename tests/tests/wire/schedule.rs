@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use haptic_cluster::{Fault, How, Moment, Page, Place, Refusal, Rule, Verb, When};
-use haptic_core::spec::{ScopeSpec, WatchSpec};
+use haptic_core::spec::{ScopeSpec, Storage, WatchSpec};
 use serde_json::{Value, json};
 
 use crate::random::Random;
@@ -37,6 +37,29 @@ pub struct Watch {
     pub kind: Kind,
     pub selection: Selection,
     pub debounce: Duration,
+    pub keeps: Keeps,
+}
+
+/// Where a watch has its bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// In memory.
+    Bodies,
+    /// On the server; the objects come whole, because an index is of what is in them.
+    Digests,
+    /// On the server; only metadata comes, unless the host selects by something else.
+    Metadata,
+}
+
+impl Keeps {
+    pub fn is_cached(self) -> bool {
+        self != Self::Bodies
+    }
+
+    /// Whether objects are found by their colour.
+    pub fn knows_colors(self) -> bool {
+        self != Self::Metadata
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +97,9 @@ const NAMESPACES: [&str; 3] = ["a", "b", "c"];
 /// the host starts.
 const LAG: u64 = 20;
 
+/// The numbers of the rules that are about GETs alone begin here.
+const GET_RULES: usize = 100;
+
 /// Objects that exist all the time and that every watch selects.
 pub fn anchors() -> Vec<Key> {
     ["a", "b"].map(|namespace| key(namespace, "anchor")).into()
@@ -100,18 +126,30 @@ impl Watch {
                 .selection
                 .color
                 .map(|color| format!("data.color={color}")),
-            indexes: vec![
-                ("color".to_owned(), vec!["data.color".to_owned()]),
-                (
-                    "app-color".to_owned(),
-                    vec!["metadata.labels.app".to_owned(), "data.color".to_owned()],
-                ),
-            ],
+            indexes: self.indexes(),
+            storage: if self.keeps.is_cached() {
+                Storage::Cached
+            } else {
+                Storage::Memory
+            },
+            // Short enough to be over within a run.
+            cache_ttl: Some(Duration::from_secs(20)),
             ignore_fields: vec!["metadata.managedFields".to_owned()],
             debounce: Some(self.debounce),
             required: true,
             ..WatchSpec::default()
         }
+    }
+
+    fn indexes(&self) -> Vec<(String, Vec<String>)> {
+        let app = "metadata.labels.app".to_owned();
+        let color = "data.color".to_owned();
+        let mut indexes = vec![("app".to_owned(), vec![app.clone()])];
+        if self.keeps.knows_colors() {
+            indexes.push(("color".to_owned(), vec![color.clone()]));
+            indexes.push(("app-color".to_owned(), vec![app, color]));
+        }
+        indexes
     }
 }
 
@@ -145,7 +183,13 @@ impl fmt::Display for Schedule {
 impl Schedule {
     pub fn new(seed: u64) -> Self {
         let random = &mut Random::new(seed);
-        let watches: Vec<Watch> = (0..1 + random.below(3)).map(|_| watch(random)).collect();
+        // Drawn apart, so that what an older seed has found stays what it was.
+        let gets = &mut Random::new(seed ^ 0x6765_7473);
+        let mut watches: Vec<Watch> = (0..1 + random.below(3)).map(|_| watch(random)).collect();
+        for watch in &mut watches {
+            use Keeps::{Bodies, Digests, Metadata};
+            watch.keeps = gets.of(&[Bodies, Bodies, Digests, Metadata]);
+        }
         let widgets = watches.iter().any(|watch| watch.kind == Kind::Widget);
         let calm = random.seconds(60, 420);
         let mut storm = Vec::new();
@@ -180,6 +224,19 @@ impl Schedule {
             storm.push((begin, Op::Begin(number, rule)));
             storm.push((end.min(calm), Op::End(number)));
         }
+        if watches.iter().any(|watch| watch.keeps.is_cached()) {
+            for number in 0..gets.below(6) {
+                let begin = gets.millis(0, u64::try_from(calm.as_millis()).unwrap() - 1);
+                let rule = Rule {
+                    skip: gets.next() % 3,
+                    times: gets.one_in(2).then(|| 1 + gets.next() % 8),
+                    ..Rule::new(When::verbs([Verb::Get]), fault(gets))
+                };
+                let (number, end) = (GET_RULES + number, begin + gets.seconds(1, 60));
+                storm.push((begin, Op::Begin(number, rule)));
+                storm.push((end.min(calm), Op::End(number)));
+            }
+        }
         storm.sort_by_key(|(at, _)| *at);
         let mut after = vec![(calm, Op::Define(true))];
         for _ in 0..4 {
@@ -212,6 +269,8 @@ impl Schedule {
 
     fn lags(&self, which: impl Fn(bool) -> bool) -> bool {
         self.storm.iter().any(|(_, op)| match op {
+            // What GETs show is never older than the store, whatever they are told.
+            Op::Begin(number, _) if *number >= GET_RULES => false,
             Op::Begin(_, rule) => match &rule.fault {
                 Fault::Lag { everything, .. } => which(*everything),
                 _ => false,
@@ -235,6 +294,7 @@ fn watch(random: &mut Random) -> Watch {
             color: some(random, "red"),
         },
         debounce: random.of(&[0, 500, 5_000].map(Duration::from_millis)),
+        keeps: Keeps::Bodies,
     }
 }
 

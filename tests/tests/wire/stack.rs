@@ -1,5 +1,6 @@
 //! The real stack on a virtual clock: kube's client over a detached cluster, the driver,
-//! the machine, the engine. Runs a schedule and asserts what must always hold.
+//! the machine, the engine, and the bodies of cached stores. Runs a schedule and asserts what
+//! must always hold.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,10 +9,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use haptic_cluster::{Clock as ServerClock, Cluster, Options, RuleId, When};
 use haptic_core::Time;
+use haptic_core::bodies::Version;
 use haptic_core::engine::{Call, Engine, Outcome, PluginId, StoreId};
 use haptic_core::snapshot::Snapshot;
+use haptic_core::spec::WatchPlan;
+use haptic_core::view::{ReadError, Which};
 use haptic_core::watch::{Machine, WatchConfig, WatchState};
 use haptic_host::access::Access;
+use haptic_host::cached::Bodies;
 use haptic_host::driver::{CONCURRENT_LISTS, Clock, Driver, Report};
 use http_body_util::BodyExt;
 use kube::client::Body;
@@ -21,8 +26,9 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::random::Random;
 use crate::rates::{Rates, rates};
-use crate::schedule::{Op, Schedule, Write, anchors};
-use crate::truth::{Key, Kind, Selection, Truth, definition, versions};
+use crate::reads::{Read, Reads};
+use crate::schedule::{Op, Schedule, Watch, Write, anchors};
+use crate::truth::{Key, Kind, Selection, Truth, definition, version_of, versions};
 
 /// How long a store may differ from the server without a word: a silent stream is found
 /// dead after 70 s, two in a row where bookmarks are not known, a request without an answer
@@ -42,12 +48,30 @@ const GLANCE: Duration = Duration::from_secs(1);
 pub struct Summary {
     pub rates: Rates,
     pub callbacks: u64,
+    /// Reads of cached stores: how many were answered, and how many could not be.
+    pub reads: (u64, u64),
+    /// GETs that were sent for them.
+    pub gets: u64,
     /// From the end of the faults until everything was in order.
     pub recovery: Duration,
     /// When which stream came into which state, as metrics call it.
     pub states: Vec<(Duration, usize, &'static str)>,
     /// Everything that was asked, in order, for comparison.
     pub trace: Vec<String>,
+}
+
+impl Summary {
+    /// The worst of both, and what can be counted together.
+    pub fn add(&mut self, other: &Self) {
+        if other.rates.worst_minute > self.rates.worst_minute {
+            self.rates = other.rates;
+        }
+        self.recovery = self.recovery.max(other.recovery);
+        self.callbacks = self.callbacks.min(other.callbacks);
+        self.reads.0 += other.reads.0;
+        self.reads.1 += other.reads.1;
+        self.gets += other.gets;
+    }
 }
 
 /// A server without sockets, the same on every run.
@@ -86,12 +110,10 @@ fn access(cluster: &Arc<Cluster>, gzip: bool, hot: &Arc<AtomicBool>) -> Access {
             cluster.call(request).await
         }
     });
-    Access {
-        client: kube::Client::new(service, "a"),
-        url: "http://detached".to_owned(),
-        own_namespace: Some("a".to_owned()),
-        loopback: !gzip,
-    }
+    let mut access = Access::new(kube::Client::new(service, "a"), "http://detached");
+    access.own_namespace = Some("a".to_owned());
+    access.loopback = !gzip;
+    access
 }
 
 /// Runs on a clock that jumps to whatever comes next.
@@ -111,6 +133,7 @@ struct Stream {
     store: StoreId,
     source: usize,
     kind: Kind,
+    plan: Arc<WatchPlan>,
     selection: Selection,
     /// The oldest of the server's states that the store can still be at.
     reached: usize,
@@ -128,6 +151,8 @@ struct Stack {
     streams: Vec<Stream>,
     news: mpsc::Receiver<(usize, Report)>,
     _tasks: JoinSet<()>,
+    bodies: Bodies,
+    reads: Reads,
     truths: [Truth; 2],
     defined: bool,
     rules: HashMap<usize, RuleId>,
@@ -151,9 +176,14 @@ impl Stack {
             .collect();
         let plugin = engine.add_plugin("p", &plans, "a");
         let (sender, news) = mpsc::channel(64);
+        let (hot, clock) = (Arc::default(), Clock::start());
+        let access = access(&cluster, schedule.gzip, &hot);
         let mut stack = Self {
-            hot: Arc::default(),
-            clock: Clock::start(),
+            // Room for some of the bodies.
+            bodies: Bodies::of(&access, clock, 5_000),
+            reads: Reads::new(schedule.seed),
+            hot,
+            clock,
             streams: Vec::new(),
             news,
             _tasks: JoinSet::new(),
@@ -177,13 +207,17 @@ impl Stack {
                 stack.perform(Op::Write(kind, write.clone()));
             }
         }
-        stack.watch(schedule, &sender);
+        stack.watch(schedule, &access, &sender);
         stack
     }
 
     /// Starts a driver for each source of each store.
-    fn watch(&mut self, schedule: &Schedule, sender: &mpsc::Sender<(usize, Report)>) {
-        let access = access(&self.cluster, schedule.gzip, &self.hot);
+    fn watch(
+        &mut self,
+        schedule: &Schedule,
+        access: &Access,
+        sender: &mpsc::Sender<(usize, Report)>,
+    ) {
         let lists = Arc::new(Semaphore::new(CONCURRENT_LISTS));
         let streamable = [(); 2].map(|()| Arc::new(AtomicBool::new(true)));
         let mut streams = Vec::new();
@@ -195,6 +229,7 @@ impl Stack {
                 config.namespace.clone_from(&at.namespace);
                 config.label_selector.clone_from(&plan.label_selector);
                 config.field_selector.clone_from(&plan.server_fields);
+                config.metadata_only = plan.metadata_only();
                 config.page_size = schedule.page_size;
                 config.seed = schedule.seed ^ streams.len() as u64;
                 let driver = Driver::new(
@@ -218,6 +253,7 @@ impl Stack {
                     store,
                     source,
                     kind: watch.kind,
+                    plan: Arc::clone(plan),
                     selection,
                     reached: 0,
                     state: WatchState::Discovering,
@@ -249,7 +285,7 @@ impl Stack {
                 if self.hot.load(Ordering::Relaxed) {
                     self.fail("asks without end");
                 }
-                if ops.peek().is_none() && self.is_in_order() {
+                if ops.peek().is_none() && self.is_in_order(schedule) {
                     break;
                 }
                 if self.calm && now > calm + Duration::from_secs(90) + RECOVERY {
@@ -268,9 +304,12 @@ impl Stack {
                     let (stream, report) = news.unwrap();
                     self.take_in(stream, report);
                 }
+                read = self.reads.next() => self.check_read(&read),
                 () = sleep_until(wake) => {}
             }
         }
+        let recovery = Instant::now() - calm;
+        self.read_all(schedule).await;
         let requests = self.cluster.requests();
         assert_eq!(self.cluster.forgotten_requests(), 0, "a hot loop");
         let trace = requests.iter().map(|request| {
@@ -283,7 +322,9 @@ impl Stack {
         Summary {
             rates: rates(&requests, self.streams.len()),
             callbacks: self.callbacks,
-            recovery: Instant::now() - calm,
+            reads: self.reads.counts(),
+            gets: self.bodies.metrics().requests,
+            recovery,
             states: self.states,
             trace: trace.collect(),
         }
@@ -339,6 +380,7 @@ impl Stack {
             Report::Outputs(outputs) => {
                 for (reader, output) in outputs {
                     assert_eq!(reader, 0);
+                    self.bodies.seen(&stream.plan, &output);
                     self.engine.watch(now, stream.store, stream.source, output);
                 }
             }
@@ -365,6 +407,7 @@ impl Stack {
         for call in self.engine.poll(self.clock.now()) {
             self.callbacks += 1;
             self.look(schedule, &call);
+            self.read(schedule, &call);
             let takes = match self.random.below(3) {
                 0 => Duration::ZERO,
                 1 => self.random.millis(1, 50),
@@ -388,7 +431,7 @@ impl Stack {
                 continue;
             }
             let snapshot = call.view.store(watch).unwrap().snapshot();
-            check_indexes(snapshot);
+            self.check_indexes(&schedule.watches[watch], snapshot);
             let seen = versions(snapshot);
             let selection = &schedule.watches[watch].selection;
             if schedule.watches[watch].kind == Kind::ConfigMap {
@@ -479,9 +522,96 @@ impl Stack {
         stream.selection.versions(truth) == own.collect()
     }
 
-    fn is_in_order(&self) -> bool {
+    /// Reads the cached stores that a callback sees, as it would.
+    fn read(&mut self, schedule: &Schedule, call: &Call) {
+        // What was under way when the faults went may still fail.
+        let after = schedule.calm + Duration::from_secs(30);
+        let calm = self.clock.now().since_origin() > after;
+        for (number, watch) in schedule.watches.iter().enumerate() {
+            let store = self.engine.store_of(self.plugin, number).unwrap();
+            if watch.keeps.is_cached() && self.engine.status(store).unwrap().synced {
+                let view = call.view.store(number).unwrap().clone();
+                self.reads.start(&self.bodies, watch.kind, view, calm);
+            }
+        }
+    }
+
+    /// What a read showed was what its snapshot had, or newer; what it left out was deleted.
+    fn check_read(&mut self, read: &Read) {
+        let truth = &self.truths[read.kind as usize];
+        if Instant::now() > read.until {
+            self.fail("a read takes longer than it may");
+        }
+        let fetched = match &read.result {
+            Ok(fetched) => fetched,
+            Err(error) if read.calm => self.fail(&format!("cannot read without faults: {error}")),
+            Err(ReadError::Unavailable(_)) => return,
+            Err(error) => self.fail(&format!(
+                "a read fails for no reason of the server: {error}"
+            )),
+        };
+        let mut fetched = fetched.iter().peekable();
+        for object in &read.objects {
+            let (key, seen) = version_of(object);
+            let Some(found) = fetched.next_if(|found| found.identity() == object.identity()) else {
+                // Since the moment that the store showed there was one without it.
+                let states = truth.states();
+                let shown = states
+                    .iter()
+                    .position(|state| state.get(&key).is_some_and(|known| known.version == seen));
+                let gone = shown.is_some_and(|shown| {
+                    states[shown..]
+                        .iter()
+                        .any(|state| !state.contains_key(&key))
+                });
+                if !gone {
+                    self.fail(&format!("{key:?} is missing from a read"));
+                }
+                continue;
+            };
+            let (_, version) = version_of(found);
+            if !Version::of(found).is_as_new_as(&Version::of(object)) || version < seen {
+                self.fail(&format!(
+                    "{key:?} was read at {version}, after {seen} was seen"
+                ));
+            }
+            let known = truth.version(&key, version);
+            let body = found.body().unwrap().as_str();
+            if known.is_none_or(|known| {
+                !body.contains(&format!(r#""color":"{}""#, known.color))
+                    || !body.contains(&format!(r#""app":"{}""#, known.app))
+                    || found.uid() != known.uid
+            }) {
+                self.fail(&format!("{key:?} at {version} was never {body}"));
+            }
+        }
+        if let Some(more) = fetched.next() {
+            self.fail(&format!("{} is in no snapshot", more.identity()));
+        }
+    }
+
+    /// When all is well, every cached store can be read, and is what the server has.
+    async fn read_all(&mut self, schedule: &Schedule) {
+        for (number, watch) in schedule.watches.iter().enumerate() {
+            if !watch.keeps.is_cached() {
+                continue;
+            }
+            let view = self.engine.store_view(self.plugin, number).unwrap();
+            let until = Instant::now() + Duration::from_secs(10);
+            let reader = self.bodies.reader(view, 1 << 30, until);
+            let found = reader.find(Which::All).await.unwrap();
+            let found: BTreeMap<Key, u64> = found.iter().map(|o| version_of(o)).collect();
+            let truth = self.truths[watch.kind as usize].now();
+            assert_eq!(found, watch.selection.versions(truth), "{schedule}");
+        }
+        let metrics = self.bodies.metrics();
+        assert!(metrics.held_bytes <= 5_000, "{metrics:?}");
+    }
+
+    fn is_in_order(&self, schedule: &Schedule) -> bool {
         let settled = self.engine.is_settled(self.plugin, |_| false)
             && self.returns.is_none()
+            && self.reads.is_empty()
             && self.engine.next_due().is_none();
         let streams = 0..self.streams.len();
         settled
@@ -490,10 +620,64 @@ impl Stack {
                 .iter()
                 .all(|stream| stream.state == WatchState::Synced)
             && streams.into_iter().all(|number| self.is_level(number))
-            && self.engine.stores().all(|(store, ..)| {
-                check_indexes(&self.engine.snapshot(store).unwrap());
+            && schedule.watches.iter().enumerate().all(|(number, watch)| {
+                let store = self.engine.store_of(self.plugin, number).unwrap();
+                self.check_indexes(watch, &self.engine.snapshot(store).unwrap());
                 true
             })
+    }
+
+    /// Each index says what a rebuild from the objects would.
+    fn check_indexes(&self, watch: &Watch, snapshot: &Snapshot) {
+        let truth = &self.truths[watch.kind as usize];
+        let mut found: BTreeMap<(&str, Vec<&str>), Vec<String>> = BTreeMap::new();
+        for object in snapshot.list() {
+            let (key, version) = version_of(object);
+            let Some(known) = truth.version(&key, version) else {
+                self.fail(&format!("{key:?} never was at version {version}"));
+            };
+            match object.body() {
+                Some(body) => {
+                    let color = format!(r#""color":"{}""#, known.color);
+                    assert!(body.as_str().contains(&color), "{}", body.as_str());
+                }
+                None => assert!(watch.keeps.is_cached()),
+            }
+            let (app, color) = (known.app.as_str(), known.color.as_str());
+            for place in [
+                ("", vec![object.namespace()]),
+                ("app", vec![app]),
+                ("color", vec![color]),
+                ("app-color", vec![app, color]),
+            ] {
+                let identity = object.identity().to_string();
+                found.entry(place).or_default().push(identity);
+            }
+        }
+        let expect = |index: &'static str, keys: Vec<&'static str>| {
+            let objects = match index {
+                "" => snapshot.get(&keys),
+                index => snapshot.get_by(index, &keys),
+            };
+            let names: Vec<String> = objects
+                .unwrap()
+                .map(|object| object.identity().to_string())
+                .collect();
+            let expected = found.get(&(index, keys)).cloned().unwrap_or_default();
+            assert_eq!(names, expected, "{index}");
+        };
+        for namespace in ["a", "b", "c"] {
+            expect("", vec![namespace]);
+        }
+        for app in ["web", "db"] {
+            expect("app", vec![app]);
+            for color in ["red", "green", "blue"] {
+                if watch.keeps.knows_colors() {
+                    expect("color", vec![color]);
+                    expect("app-color", vec![app, color]);
+                }
+            }
+        }
     }
 
     fn fail(&self, what: &str) -> ! {
@@ -521,54 +705,5 @@ impl Stack {
             );
         }
         panic!("{said}");
-    }
-}
-
-/// Each index says what a rebuild from the objects would.
-fn check_indexes(snapshot: &Snapshot) {
-    let field = |body: &str, name: &str| {
-        let start = format!("\"{name}\":\"");
-        let rest = body.split(&start).nth(1)?;
-        rest.split('"').next().map(str::to_owned)
-    };
-    let mut by_color: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut by_both: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    let mut by_namespace: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for object in snapshot.list() {
-        let identity = object.identity().to_string();
-        let body = object.body().unwrap().as_str();
-        let color = field(body, "color").unwrap();
-        let app = field(body, "app").unwrap();
-        by_color
-            .entry(color.clone())
-            .or_default()
-            .push(identity.clone());
-        by_both
-            .entry((app, color))
-            .or_default()
-            .push(identity.clone());
-        let namespace = object.namespace().to_owned();
-        by_namespace.entry(namespace).or_default().push(identity);
-    }
-    let names = |objects: haptic_core::snapshot::Objects<'_>| {
-        objects
-            .map(|object| object.identity().to_string())
-            .collect::<Vec<String>>()
-    };
-    for color in ["red", "green", "blue"] {
-        let expected = by_color.get(color).cloned().unwrap_or_default();
-        assert_eq!(names(snapshot.get_by("color", &[color]).unwrap()), expected);
-        for app in ["web", "db"] {
-            let both = (app.to_owned(), color.to_owned());
-            let expected = by_both.get(&both).cloned().unwrap_or_default();
-            assert_eq!(
-                names(snapshot.get_by("app-color", &[app, color]).unwrap()),
-                expected
-            );
-        }
-    }
-    for namespace in ["a", "b", "c"] {
-        let expected = by_namespace.get(namespace).cloned().unwrap_or_default();
-        assert_eq!(names(snapshot.get(&[namespace]).unwrap()), expected);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use haptic_cluster::{Applied, Cluster};
+use haptic_core::Object;
 use haptic_core::snapshot::Snapshot;
 use serde_json::{Value, json};
 
@@ -24,6 +25,8 @@ pub type State = BTreeMap<Key, Known>;
 pub struct Truth {
     kind: Kind,
     states: Vec<State>,
+    /// Every version that there ever was.
+    versions: BTreeMap<(Key, u64), Known>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +64,13 @@ impl Truth {
         Self {
             kind,
             states: vec![State::new()],
+            versions: BTreeMap::new(),
         }
+    }
+
+    /// An object as it was at one of its versions.
+    pub fn version(&self, key: &Key, version: u64) -> Option<&Known> {
+        self.versions.get(&(key.clone(), version))
     }
 
     pub fn now(&self) -> &State {
@@ -99,6 +108,8 @@ impl Truth {
             color: color.to_owned(),
             app: app.to_owned(),
         };
+        self.versions
+            .insert((key.clone(), known.version), known.clone());
         let mut state = self.now().clone();
         state.insert(key.clone(), known);
         self.states.push(state);
@@ -153,13 +164,13 @@ impl Selection {
 
 /// What a store holds: versions by key.
 pub fn versions(snapshot: &Snapshot) -> BTreeMap<Key, u64> {
-    snapshot
-        .list()
-        .map(|object| {
-            let key = (object.namespace().to_owned(), object.name().to_owned());
-            (key, object.resource_version().parse().unwrap())
-        })
-        .collect()
+    snapshot.list().map(|object| version_of(object)).collect()
+}
+
+/// Whose, and which version.
+pub fn version_of(object: &Object) -> (Key, u64) {
+    let key = (object.namespace().to_owned(), object.name().to_owned());
+    (key, object.resource_version().parse().unwrap())
 }
 
 /// The CustomResourceDefinition of [`Kind::Widget`].

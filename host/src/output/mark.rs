@@ -104,6 +104,10 @@ pub(super) fn write(root: &Path, token: &str) -> Result<(), SinkError> {
 }
 
 fn clear(root: &Path, token: &str) -> Result<(), SinkError> {
+    if !root.exists() {
+        // With the directory, what it owed is gone.
+        return Ok(());
+    }
     // Not while another host commits.
     let _turn = directory::claim(root)?;
     if read(root)?.as_deref() != Some(token) {

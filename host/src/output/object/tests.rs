@@ -140,6 +140,10 @@ async fn o2_outputs_become_keys_and_only_a_change_is_sent() {
     assert_eq!(again, Committed::default());
     assert_eq!(map(&cluster), before);
     assert_eq!(asked(&cluster, Asked::Patch), 1);
+    cluster.clear_requests();
+    let nothing = sink.commit(outputs(&[]), None).await.unwrap();
+    assert_eq!(nothing, Committed::default());
+    assert_eq!(asked(&cluster, Asked::Get), 0);
     let two = outputs(&[("a.cfg", b"two"), ("certs/x.pem", b"pem")]);
     let changed = sink.commit(two, None).await.unwrap();
     assert_eq!(names(&changed), ["a.cfg"]);

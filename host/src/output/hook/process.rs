@@ -29,9 +29,10 @@ const GRACE: Duration = Duration::from_secs(2);
 const DRAIN: Duration = Duration::from_millis(200);
 /// Bytes of a line; a longer one is logged in pieces.
 const LINE: usize = 4 << 10;
-/// Last lines, and bytes of them, that come with a failure: what fits an alert.
-const TAIL_LINES: usize = 10;
-const TAIL_BYTES: usize = 2 << 10;
+/// Last lines, and bytes of them, of each of stdout and stderr that come with a failure:
+/// together what fits an alert.
+const TAIL_LINES: usize = 5;
+const TAIL_BYTES: usize = 1 << 10;
 
 /// What a run is told in its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,7 +216,16 @@ impl Drop for Group {
 /// Lines of both pipes on their way to the log, at the rate at which a plugin may log.
 struct Lines {
     logger: Logger,
-    tail: VecDeque<String>,
+    stdout: Tail,
+    /// Apart, so that what says why is not pushed out by what was printed before it and
+    /// is read after it.
+    stderr: Tail,
+}
+
+/// The last lines of a stream.
+#[derive(Default)]
+struct Tail {
+    lines: VecDeque<String>,
     bytes: usize,
 }
 
@@ -223,8 +233,8 @@ impl Lines {
     fn new(logs: LogSink) -> Self {
         Self {
             logger: Logger::new(logs, &crate::plugin::Limits::default()),
-            tail: VecDeque::new(),
-            bytes: 0,
+            stdout: Tail::default(),
+            stderr: Tail::default(),
         }
     }
 
@@ -250,10 +260,11 @@ impl Lines {
         if message.is_empty() {
             return;
         }
-        self.bytes += message.len();
-        self.tail.push_back(message.clone());
-        while self.tail.len() > TAIL_LINES || (self.bytes > TAIL_BYTES && self.tail.len() > 1) {
-            self.bytes -= self.tail.pop_front().map_or(0, |line| line.len());
+        match level {
+            LogLevel::Info => self.stdout.add(&message),
+            LogLevel::Error | LogLevel::Warn | LogLevel::Debug | LogLevel::Trace => {
+                self.stderr.add(&message);
+            }
         }
         self.logger.log(LogLine {
             level,
@@ -263,10 +274,29 @@ impl Lines {
         });
     }
 
-    /// The last lines.
+    /// The last lines, those of stderr last.
     fn finish(self) -> String {
         self.logger.flush();
-        let lines: Vec<String> = self.tail.into();
+        let tails = [self.stdout.text(), self.stderr.text()];
+        let [stdout, stderr] = &tails;
+        match stdout.is_empty() || stderr.is_empty() {
+            true => tails.concat(),
+            false => tails.join("\n"),
+        }
+    }
+}
+
+impl Tail {
+    fn add(&mut self, line: &str) {
+        self.bytes += line.len();
+        self.lines.push_back(line.to_owned());
+        while self.lines.len() > TAIL_LINES || (self.bytes > TAIL_BYTES && self.lines.len() > 1) {
+            self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
+        }
+    }
+
+    fn text(self) -> String {
+        let lines: Vec<String> = self.lines.into();
         let text = lines.join("\n");
         // One line may be longer than all may be.
         let start = text.len().saturating_sub(TAIL_BYTES);

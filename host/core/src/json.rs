@@ -39,6 +39,8 @@ pub enum SyntaxErrorKind {
     InvalidUtf8,
     /// Many members have the name of an earlier one in the same object.
     RepeatedNames,
+    /// The paths match more values than are ever needed of one text.
+    TooManyMatches,
 }
 
 impl fmt::Display for SyntaxErrorKind {
@@ -53,6 +55,7 @@ impl fmt::Display for SyntaxErrorKind {
             Self::TrailingData => f.write_str("unexpected data after the value"),
             Self::InvalidUtf8 => f.write_str("invalid UTF-8"),
             Self::RepeatedNames => f.write_str("many members of the same name"),
+            Self::TooManyMatches => f.write_str("the paths match more than 262,144 values"),
         }
     }
 }

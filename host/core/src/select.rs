@@ -3,7 +3,7 @@
 
 use crate::{
     Identity,
-    path::{ExtractError, Extractor, Match, Path},
+    path::{ExtractError, Extractor, Match, Path, QueryError},
 };
 
 /// Why objects could not be selected from.
@@ -15,6 +15,9 @@ pub enum SelectError {
         /// What was allowed.
         limit: usize,
     },
+    /// Whoever asked had no time left.
+    #[error("there was no time to put the answer together")]
+    OutOfTime,
     /// A path could not be evaluated on an object.
     #[error("cannot evaluate the paths on {identity}")]
     Extract {
@@ -62,12 +65,32 @@ impl Selection {
     /// [`SelectError`] when the answer would be larger, or a path needs more effort on an
     /// object than is allowed.
     pub fn push(&mut self, identity: &Identity, body: &str) -> Result<(), SelectError> {
+        self.push_while(identity, body, &|| true)
+    }
+
+    /// The same, but given up when `has_time` says no: it is asked before the object, and
+    /// before each path with filters, slices, unions or descendants.
+    ///
+    /// # Errors
+    /// [`SelectError::OutOfTime`] as well.
+    pub fn push_while(
+        &mut self,
+        identity: &Identity,
+        body: &str,
+        has_time: &dyn Fn() -> bool,
+    ) -> Result<(), SelectError> {
+        if !has_time() {
+            return Err(SelectError::OutOfTime);
+        }
         let mut matches = Vec::new();
         self.extractor
-            .extract(body, &mut matches)
-            .map_err(|source| SelectError::Extract {
-                identity: identity.clone(),
-                source,
+            .extract_while(body, &mut matches, has_time)
+            .map_err(|source| match source {
+                ExtractError::Query(QueryError::OutOfTime) => SelectError::OutOfTime,
+                source => SelectError::Extract {
+                    identity: identity.clone(),
+                    source,
+                },
             })?;
         // Stable, so that the matches of one path stay in document order.
         matches.sort_by_key(|found| found.path);

@@ -30,6 +30,21 @@ pub const MAX_WATCHES: usize = 256;
 /// Paths that one list of a watch (an index, `ignore-fields`, `keep-fields`) may hold.
 const MAX_PATHS: usize = 256;
 
+/// Indexes of a watch beside the primary one: each may hold as much of every object as the
+/// object has.
+const MAX_INDEXES: usize = 16;
+
+/// Paths of a watch that need a tree of the object: see [`crate::path`]. They are evaluated
+/// where the objects of all plugins arrive.
+const MAX_COSTLY_PATHS: usize = 16;
+
+/// Bytes of a label selector: it stands in the URL of each request.
+const MAX_LABEL_SELECTOR: usize = 64 << 10;
+
+/// Bytes of a field selector: likewise, and the host evaluates on each object what the
+/// server does not.
+const MAX_FIELD_SELECTOR: usize = 4 << 10;
+
 /// Where the objects' bodies are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Storage {
@@ -155,6 +170,16 @@ impl WatchSpec {
                 errors.add("scope", "a watch of one object names exactly one namespace");
             }
         }
+        for (field, selector, most) in [
+            ("label-selector", &self.label_selector, MAX_LABEL_SELECTOR),
+            ("field-selector", &self.field_selector, MAX_FIELD_SELECTOR),
+        ] {
+            let given = selector.as_ref().map_or(0, String::len);
+            if given > most {
+                errors.add(field, format!("is longer than {most} bytes"));
+                return Err(errors.found);
+            }
+        }
         let label_selector = self
             .label_selector
             .as_deref()
@@ -173,7 +198,14 @@ impl WatchSpec {
         };
         let mut index_paths = vec![errors.index("index-by", primary, missing_key)];
         let mut index_specs = vec![index_spec("", &index_paths[0])];
-        for (i, (name, paths)) in self.indexes.iter().enumerate() {
+        if self.indexes.len() > MAX_INDEXES {
+            let given = self.indexes.len();
+            errors.add(
+                "indexes",
+                format!("{given} indexes: a watch has at most {MAX_INDEXES}"),
+            );
+        }
+        for (i, (name, paths)) in self.indexes.iter().enumerate().take(MAX_INDEXES) {
             let place = format!("indexes[{i}]");
             if name.is_empty() {
                 errors.add(&place, "an index needs a name");
@@ -205,6 +237,18 @@ impl WatchSpec {
             && debounce > MAX_DEBOUNCE
         {
             errors.add("debounce-ms", "a debounce interval is at most one hour");
+        }
+        let indexed = index_paths.iter().flat_map(|index| &index.paths);
+        let selected = host_fields.iter().map(|field| &field.path);
+        let costly = indexed.chain(&ignore).chain(&keep).chain(selected);
+        let costly = costly.filter(|path| path.segments().is_none()).count();
+        if costly > MAX_COSTLY_PATHS {
+            errors.add(
+                "paths",
+                format!(
+                    "{costly} of them have filters, slices, unions or descendants: a watch has at most {MAX_COSTLY_PATHS}, because each object that comes waits for them"
+                ),
+            );
         }
         if !errors.found.is_empty() {
             return Err(errors.found);
@@ -292,6 +336,7 @@ impl WatchSpec {
                 "scope",
                 format!("more than {MAX_WATCHES} namespaces: watch all and filter"),
             );
+            return;
         }
         for (i, namespace) in namespaces.iter().enumerate() {
             let place = format!("scope.namespaces[{i}]");
@@ -455,9 +500,12 @@ pub fn plan_all(specs: &[WatchSpec]) -> Result<Vec<WatchPlan>, SpecErrors> {
         }]));
     }
     for (i, spec) in specs.iter().enumerate() {
+        if errors.len() > MAX_ERRORS {
+            break;
+        }
         if specs[..i].iter().any(|other| other.name == spec.name) {
             errors.push(SpecError {
-                place: format!("watch {:?}", spec.name),
+                place: format!("watch {:?}", shown(&spec.name)),
                 message: "a second watch of this name".to_owned(),
             });
         }
@@ -469,6 +517,13 @@ pub fn plan_all(specs: &[WatchSpec]) -> Result<Vec<WatchPlan>, SpecErrors> {
     if errors.is_empty() {
         Ok(plans)
     } else {
+        if errors.len() > MAX_ERRORS {
+            errors.truncate(MAX_ERRORS);
+            errors.push(SpecError {
+                place: "describe".to_owned(),
+                message: "there is more: only the first mistakes are shown".to_owned(),
+            });
+        }
         Err(SpecErrors(errors))
     }
 }
@@ -491,6 +546,17 @@ impl fmt::Display for SpecErrors {
     }
 }
 
+/// Mistakes that are shown at once: what a plugin declares may hold millions.
+const MAX_ERRORS: usize = 100;
+
+/// Bytes of one mistake: a path of 1,024 bytes and the sentence around it.
+const MAX_MESSAGE: usize = 2_048;
+
+/// A name as a mistake shows it: names may be of any length until they are checked.
+fn shown(name: &str) -> &str {
+    name.get(..name.floor_char_boundary(300)).unwrap_or_default()
+}
+
 struct Errors<'a> {
     watch: &'a str,
     found: Vec<SpecError>,
@@ -498,9 +564,15 @@ struct Errors<'a> {
 
 impl Errors<'_> {
     fn add(&mut self, field: &str, message: impl Into<String>) {
+        // One more than is shown says that there are more.
+        if self.found.len() > MAX_ERRORS {
+            return;
+        }
+        let message = message.into();
+        let end = message.floor_char_boundary(MAX_MESSAGE);
         self.found.push(SpecError {
-            place: format!("watch {:?}, {field}", self.watch),
-            message: message.into(),
+            place: format!("watch {:?}, {}", shown(self.watch), shown(field)),
+            message: message.get(..end).unwrap_or_default().to_owned(),
         });
     }
 

@@ -46,15 +46,31 @@ pub enum ReadError {
     /// A body of a cached store could not be had. Says of which object, and why.
     #[error("{0}")]
     Unavailable(String),
+    /// The answer takes longer than its reader has time for.
+    #[error(
+        "the read takes longer than there is time left: select simpler paths, or of fewer objects"
+    )]
+    OutOfTime,
     /// A path that cannot be evaluated on an object.
     #[error("{0}")]
     Other(String),
 }
 
+/// Bytes of a name or cursor that errors repeat: a guest chooses them, and what is longer
+/// than any name would only fill memory and logs.
+const MAX_REPEATED: usize = 256;
+
+fn repeated(text: &str) -> String {
+    match text.floor_char_boundary(MAX_REPEATED) {
+        end if end == text.len() => text.to_owned(),
+        end => format!("{}…", text.get(..end).unwrap_or_default()),
+    }
+}
+
 impl From<KeyError> for ReadError {
     fn from(error: KeyError) -> Self {
         match error {
-            KeyError::NoSuchIndex(name) => Self::NoSuchIndex(name),
+            KeyError::NoSuchIndex(name) => Self::NoSuchIndex(repeated(&name)),
             KeyError::NoKeys { .. } | KeyError::TooManyKeys { .. } => {
                 Self::InvalidKeys(error.to_string())
             }
@@ -91,7 +107,7 @@ impl View {
         self.stores
             .iter()
             .position(|store| store.as_ref().is_some_and(|store| store.name() == name))
-            .ok_or_else(|| ReadError::NoSuchStore(name.to_owned()))
+            .ok_or_else(|| ReadError::NoSuchStore(repeated(name)))
     }
 
     /// Whether every required watch of the plugin is synced (contract C6).
@@ -275,7 +291,7 @@ impl StoreView {
         let count = usize::try_from(count.clamp(1, MAX_PAGE)).unwrap_or(1);
         self.snapshot
             .page(cursor, count)
-            .map_err(|error| ReadError::InvalidCursor(error.0))
+            .map_err(|error| ReadError::InvalidCursor(repeated(&error.0)))
     }
 
     /// Bodies of the objects with these leading keys of the primary index.
@@ -350,7 +366,22 @@ impl StoreView {
     /// # Errors
     /// [`ReadError`] of any kind but a cursor's.
     pub fn select(&self, fields: &[&str], keys: &[&str], limit: u64) -> Result<String, ReadError> {
-        let paths = select_paths(fields)?;
+        self.select_while(fields, keys, limit, &|| true)
+    }
+
+    /// The same, but given up when `has_time` says no: it is asked often enough to stop
+    /// within a fraction of a second, whatever the paths and the objects are.
+    ///
+    /// # Errors
+    /// [`ReadError::OutOfTime`] as well.
+    pub fn select_while(
+        &self,
+        fields: &[&str],
+        keys: &[&str],
+        limit: u64,
+        has_time: &dyn Fn() -> bool,
+    ) -> Result<String, ReadError> {
+        let paths = select_paths(fields, has_time)?;
         let which = if keys.is_empty() {
             Which::All
         } else {
@@ -362,7 +393,7 @@ impl StoreView {
         for object in self.find(which)? {
             let body = object.body().ok_or_else(|| self.bodiless(object))?;
             selection
-                .push(object.identity(), body.as_str())
+                .push_while(object.identity(), body.as_str(), has_time)
                 .map_err(refused)?;
         }
         Ok(selection.finish())
@@ -438,11 +469,15 @@ impl Gathered {
     }
 }
 
-/// Compiles the fields of a `select`.
+/// Compiles the fields of a `select`, while `has_time` says that there is time.
 ///
 /// # Errors
-/// [`ReadError::InvalidPath`]: one does not compile, or they are too many.
-pub fn select_paths(fields: &[&str]) -> Result<Vec<Path>, ReadError> {
+/// [`ReadError::InvalidPath`]: one does not compile, or they are too many;
+/// [`ReadError::OutOfTime`].
+pub fn select_paths(
+    fields: &[&str],
+    has_time: &dyn Fn() -> bool,
+) -> Result<Vec<Path>, ReadError> {
     if fields.len() > MAX_FIELDS {
         return Err(ReadError::InvalidPath(format!(
             "{} fields: select takes at most {MAX_FIELDS}",
@@ -451,7 +486,10 @@ pub fn select_paths(fields: &[&str]) -> Result<Vec<Path>, ReadError> {
     }
     fields
         .iter()
-        .map(|field| Path::parse(field).map_err(|e| ReadError::InvalidPath(e.to_string())))
+        .map(|field| match has_time() {
+            true => Path::parse(field).map_err(|e| ReadError::InvalidPath(e.to_string())),
+            false => Err(ReadError::OutOfTime),
+        })
         .collect()
 }
 
@@ -460,6 +498,7 @@ pub fn select_paths(fields: &[&str]) -> Result<Vec<Path>, ReadError> {
 pub fn select_error(error: &SelectError, limit: u64) -> ReadError {
     match error {
         SelectError::TooLarge { .. } => ReadError::TooLarge(limit),
+        SelectError::OutOfTime => ReadError::OutOfTime,
         SelectError::Extract { .. } => ReadError::Other(error.to_string()),
     }
 }

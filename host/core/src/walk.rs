@@ -12,6 +12,11 @@ pub(crate) use trie::{Mark, Trie};
 /// No API server repeats a member name, and each repetition costs a look at all matches.
 const MAX_REPEATS: usize = 64;
 
+/// Values that the paths may match in one text. Several hundred paths that each match every
+/// element of a long list would otherwise take thousands of times the memory of the text;
+/// an object has 1.5 MB, so 262,144 matches are one for every 6 bytes.
+pub(crate) const MAX_MATCHES: usize = 1 << 18;
+
 /// A value that a path matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -157,6 +162,12 @@ impl<'a, 'w> Walker<'a, 'w> {
             let node = self.trie.node(id);
             by_name |= node.goes_on_by_name();
             by_index |= node.goes_on_by_index();
+            if self.scratch.found.len() + node.targets.len() > MAX_MATCHES {
+                return Err(SyntaxError {
+                    offset: start,
+                    kind: SyntaxErrorKind::TooManyMatches,
+                });
+            }
             for &target in &node.targets {
                 self.scratch.found.push(Found {
                     target,

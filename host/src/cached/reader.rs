@@ -22,7 +22,8 @@ use super::{Bodies, CONCURRENT_GETS};
 /// [`ReadError::Unavailable`]: no answer is silently shorter. However many objects a read
 /// is about, no more bodies are held for it than its answer may be large, and sixteen.
 ///
-/// The reads of a store in memory are ready at once.
+/// The reads of a store in memory are ready at once; only `select`, whose paths may be
+/// anything, is given up like a fetch when its time is over.
 #[derive(Clone, Debug)]
 pub struct Reader {
     store: StoreView,
@@ -136,12 +137,17 @@ impl Reader {
     /// JSON columns of `fields`: see `select` in the WIT.
     ///
     /// # Errors
-    /// As [`StoreView::select`], and [`ReadError::Unavailable`].
+    /// As [`StoreView::select`]; [`ReadError::Unavailable`], and [`ReadError::OutOfTime`] for
+    /// an answer that is not put together by then.
     pub async fn select(&self, fields: &[&str], keys: &[&str]) -> Result<String, ReadError> {
+        let until = self.until;
+        let has_time = move || Instant::now() < until;
         let Some(plan) = self.store.cached_plan() else {
-            return self.store.select(fields, keys, self.limit);
+            return self
+                .store
+                .select_while(fields, keys, self.limit, &has_time);
         };
-        let paths = select_paths(fields)?;
+        let paths = select_paths(fields, &has_time)?;
         let which = match keys {
             [] => Which::All,
             keys => Which::Keys(keys),
@@ -153,7 +159,7 @@ impl Reader {
         while let Some(fetched) = found.try_next().await? {
             if let Some((object, body)) = fetched.as_ref().and_then(|o| Some((o, o.body()?))) {
                 selection
-                    .push(object.identity(), body.as_str())
+                    .push_while(object.identity(), body.as_str(), &has_time)
                     .map_err(refused)?;
             }
         }

@@ -93,12 +93,20 @@ pub enum ContractError {
     },
 }
 
+/// The names for a sentence. A component chooses how many there are, and how long.
 fn quoted(names: &[String]) -> String {
-    names
-        .iter()
-        .map(|n| format!("`{n}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    const SHOWN: usize = 12;
+    let short = |name: &str| {
+        let end = name.floor_char_boundary(100);
+        name.get(..end).unwrap_or_default().to_owned()
+    };
+    let shown = names.iter().take(SHOWN);
+    let text = shown.map(|name| format!("`{}`", short(name)));
+    let text = text.collect::<Vec<_>>().join(", ");
+    match names.len().checked_sub(SHOWN) {
+        None | Some(0) => text,
+        Some(more) => format!("{text} and {more} more"),
+    }
 }
 
 /// `("stores", "0.1.0")` of `haptic:plugin/stores@0.1.0`.

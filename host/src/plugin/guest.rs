@@ -50,6 +50,9 @@ pub type LogSink = Arc<dyn Fn(LogLine) + Send + Sync>;
 #[allow(unreachable_pub, reason = "generated bindings re-export it")]
 pub struct StoreHandle;
 
+/// Fields of one log line that are kept.
+const MAX_FIELDS: usize = 64;
+
 /// Log budget of an instance: a token bucket that refills every second.
 pub(super) struct LogBudget {
     window: Instant,
@@ -127,7 +130,7 @@ impl Logger {
             level: LogLevel::Warn,
             target: "haptic".to_owned(),
             message: format!(
-                "{dropped} log lines were dropped: the limit is {} a second",
+                "{dropped} log lines were dropped: the limit is {} a second (raise it with --log-limit)",
                 self.lines_per_second
             ),
             fields: Vec::new(),
@@ -149,7 +152,7 @@ impl Logger {
         };
         cut(&mut line.message);
         cut(&mut line.target);
-        line.fields.truncate(64);
+        line.fields.truncate(MAX_FIELDS);
         for (key, value) in &mut line.fields {
             cut(key);
             cut(value);

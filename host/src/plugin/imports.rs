@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Instant};
 
 use haptic_core::{
     changes::ChangeKind,
+    path::MAX_PATH_BYTES,
     view::{ReadError, StoreView, View},
 };
 use wasmtime::{
@@ -129,28 +130,13 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         "[method]store.select",
         |cx: Cx<'_>, (this, fields, keys): (Resource<StoreHandle>, Vec<String>, Vec<String>)| {
             let reader = reader(&cx, &this);
-            Box::new(async move {
-                answer(async { Ok(reader?.select(&refs(&fields), &refs(&keys)).await?) }.await)
-            })
+            Box::new(async move { answer(async { select(reader?, fields, keys).await }.await) })
         },
     )?;
     stores.func_wrap(
         "[method]store.changes",
         |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| -> Read<Vec<types::Change>> {
-            Ok((store(&cx, &this).map(|s| {
-                s.changes()
-                    .iter()
-                    .map(|change| types::Change {
-                        kind: match change.kind {
-                            ChangeKind::Created => types::ChangeKind::Created,
-                            ChangeKind::Modified => types::ChangeKind::Modified,
-                            ChangeKind::Deleted => types::ChangeKind::Deleted,
-                        },
-                        namespace: change.object.namespace().to_owned(),
-                        name: change.object.name().to_owned(),
-                    })
-                    .collect()
-            }),))
+            Ok((changes(&cx, &this),))
         },
     )?;
 
@@ -171,6 +157,36 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
         .instance(&name("config"))?
         .func_wrap("get", |cx: Cx<'_>, ()| Ok((Arc::clone(&cx.data().config),)))?;
     Ok(())
+}
+
+/// Selects; paths that are more than names, indices and wildcards on a thread of their own.
+/// Their parser looks how much of its thread's stack is left, and takes the stack that a
+/// guest runs on for none.
+async fn select(
+    reader: Reader,
+    fields: Vec<String>,
+    keys: Vec<String>,
+) -> Result<String, StoreError> {
+    let is_plain = |field: &String| {
+        // What is too long is refused unread.
+        field.len() > MAX_PATH_BYTES
+            || !field.contains(['?', ':', ',']) && !field.contains("..")
+    };
+    if fields.iter().all(is_plain) {
+        return Ok(reader.select(&refs(&fields), &refs(&keys)).await?);
+    }
+    let runtime = tokio::runtime::Handle::current();
+    // If the callback is cut off, this ends by itself: the reader knows until when it may read.
+    let selecting = tokio::task::spawn_blocking(move || {
+        runtime.block_on(reader.select(&refs(&fields), &refs(&keys)))
+    });
+    match selecting.await {
+        Ok(answer) => Ok(answer?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(cancelled) => Err(StoreError::Other(cancelled.to_string())),
+        },
+    }
 }
 
 fn refs(texts: &[String]) -> Vec<&str> {
@@ -229,6 +245,7 @@ impl From<ReadError> for StoreError {
             ReadError::InvalidCursor(text) => Self::InvalidCursor(text),
             ReadError::TooLarge(bytes) => Self::TooLarge(bytes),
             ReadError::Unavailable(text) => Self::Unavailable(text),
+            error @ ReadError::OutOfTime => Self::Other(error.to_string()),
             ReadError::Other(text) => Self::Other(text),
         }
     }
@@ -236,17 +253,45 @@ impl From<ReadError> for StoreError {
 
 fn open(cx: &mut Cx<'_>, name: &str) -> Result<Resource<StoreHandle>, StoreError> {
     let index = view(cx)
-        .map_err(|_| StoreError::NoSuchStore(format!("{name}: no callback is running")))?
+        .map_err(|_| {
+            let name = name.get(..name.floor_char_boundary(256)).unwrap_or_default();
+            StoreError::NoSuchStore(format!("{name}: no callback is running"))
+        })?
         .open(name)?;
     let state = cx.data_mut();
     if state.handles >= state.limits.store_handles {
         return Err(StoreError::Other(format!(
-            "{} store handles are open: drop some, or open each store once and keep its handle",
+            "{} store handles are open: drop some, or open each store once and keep its handle (the limit is --handle-limit)",
             state.handles
         )));
     }
     state.handles += 1;
     Ok(Resource::new_own(u32::try_from(index).unwrap_or(u32::MAX)))
+}
+
+fn changes(cx: &Cx<'_>, this: &Resource<StoreHandle>) -> Result<Vec<types::Change>, StoreError> {
+    /// Bytes of a change in the guest's memory, beside its texts: a kind, two pointers and
+    /// two lengths.
+    const RECORD: usize = 20;
+    let limit = cx.data().limits.answer_bytes;
+    let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
+    let changes = store(cx, this)?.changes();
+    let copied = changes.iter().map(|change| {
+        let (namespace, name) = (change.object.namespace(), change.object.name());
+        left = left
+            .checked_sub(RECORD + namespace.len() + name.len())
+            .ok_or(StoreError::TooLarge(limit))?;
+        Ok(types::Change {
+            kind: match change.kind {
+                ChangeKind::Created => types::ChangeKind::Created,
+                ChangeKind::Modified => types::ChangeKind::Modified,
+                ChangeKind::Deleted => types::ChangeKind::Deleted,
+            },
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    });
+    copied.collect()
 }
 
 fn write(cx: &mut Cx<'_>, name: &str, content: Vec<u8>) -> Result<(), OutputError> {

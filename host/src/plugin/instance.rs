@@ -16,14 +16,12 @@ use wasmtime::{
     Store, Trap, UpdateDeadline,
     component::{Resource, ResourceTable},
 };
-use wasmtime_wasi::WasiCtxBuilder;
-
-use crate::cached::Bodies;
+use crate::{cached::Bodies, chain::chain};
 
 use super::{
     bindings::{exports::haptic::plugin::callbacks as wit, types},
     guest::{Call, GuestState, LogLevel, LogSink, Logger},
-    limits::{Limiter, Limits},
+    limits::{Limiter, Limits, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES, WASI_HANDLES, size},
     outputs::{Outputs, Pending},
     runtime::{Exports, Plugin},
     stdio::LineSink,
@@ -81,6 +79,14 @@ pub enum CallError {
         /// backtrace where the component has names.
         reason: String,
     },
+    /// Something that it is granted is not there any more, so that no instance was made.
+    #[error("{callback} failed: {message}")]
+    Grant {
+        /// Which export.
+        callback: &'static str,
+        /// Which grant, and why.
+        message: String,
+    },
 }
 
 impl CallError {
@@ -115,16 +121,19 @@ impl Instance {
         };
         let stdout = sink(LogLevel::Info, "stdout");
         let stderr = sink(LogLevel::Warn, "stderr");
-        let wasi = WasiCtxBuilder::new()
+        let wasi = plugin.sandbox.wasi().map_err(|error| CallError::Grant {
+            callback: INSTANTIATION,
+            message: chain(&error),
+        });
+        let wasi = wasi?
             .stdout(stdout.clone())
             .stderr(stderr.clone())
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
             .build();
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(WASI_HANDLES);
         let state = GuestState {
             wasi,
-            table: ResourceTable::new(),
+            table,
             limiter: Limiter::new(limits),
             limits: limits.clone(),
             logger,
@@ -138,6 +147,9 @@ impl Instance {
         };
         let mut store = Store::new(&plugin.engine, state);
         store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(usize::try_from(limits.call_bytes()).unwrap_or(usize::MAX));
+        let store_handles = usize::try_from(limits.store_handles).unwrap_or(usize::MAX);
+        store.set_max_component_handles(WASI_HANDLES.saturating_add(store_handles));
         store.epoch_deadline_callback(|cx| {
             let over = cx
                 .data()
@@ -155,9 +167,9 @@ impl Instance {
             tokio::time::timeout(limit + GRACE, plugin.pre.instantiate_async(&mut store)).await;
         match made {
             Ok(Ok(exports)) => Ok(Self { store, exports }),
-            Ok(Err(error)) => Err(explain(&mut store, "instantiation", &error)),
+            Ok(Err(error)) => Err(explain(&mut store, INSTANTIATION, &error)),
             Err(_elapsed) => Err(CallError::Timeout {
-                callback: "instantiation",
+                callback: INSTANTIATION,
                 limit,
             }),
         }
@@ -309,31 +321,60 @@ type Returned<T> = Result<wasmtime::Result<T>, tokio::time::error::Elapsed>;
 /// Characters of a plugin's error text that are kept.
 const MAX_MESSAGE: usize = 4_096;
 
+/// What errors call the start code of a component.
+const INSTANTIATION: &str = "instantiation";
+
 fn start_clock(store: &mut Store<GuestState>) {
-    let limit = store.data().limits.callback_time;
-    store.data_mut().deadline = Some(Instant::now() + limit);
-    // A denial that the guest survived explains nothing that comes later.
-    store.data_mut().limiter.take_denial();
+    let state = store.data_mut();
+    state.deadline = Some(Instant::now() + state.limits.callback_time);
+    // What the guest survived explains nothing that comes later.
+    state.limiter.take_denial();
+    state.panic_text = None;
+    state.stderr.take_tail();
     store.set_epoch_deadline(1);
 }
 
+/// wasmtime's own limits, of which it says no more than a text: which of them it hit, as a
+/// sentence.
+fn limit_of(cause: &str, limits: &Limits) -> Option<String> {
+    if cause.contains("fuel allocated for hostcalls") {
+        return Some(format!(
+            "it passed more than {} to the host in one call (raise it with --output-limit)",
+            size(limits.call_bytes())
+        ));
+    }
+    if cause.contains("store handle limit exceeded") || cause.contains("resource table has no free") {
+        return Some(format!(
+            "it holds more than {WASI_HANDLES} handles of the host's, and this limit is fixed: it should drop those that it does not need any more"
+        ));
+    }
+    cause.contains("resource limit exceeded").then(|| {
+        format!(
+            "it has more than {MAX_INSTANCES} core instances, {MAX_TABLES} tables or {MAX_MEMORIES} memories, and these limits are fixed ({cause})"
+        )
+    })
+}
+
 /// Turns wasmtime's error into what happened, in the order in which causes hide
-/// each other: a denied growth and a panic both surface as `unreachable`.
+/// each other: a denied growth and a panic both surface as `unreachable`, and a guest that
+/// was denied memory may run on.
 fn explain(
     store: &mut Store<GuestState>,
     callback: &'static str,
     error: &wasmtime::Error,
 ) -> CallError {
     let state = store.data_mut();
-    if let Some(limit) = state.limiter.take_denial() {
-        return CallError::Limit { callback, limit };
-    }
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::Interrupt) {
         return CallError::Timeout {
             callback,
             limit: state.limits.callback_time,
         };
+    }
+    let cause = error.root_cause().to_string();
+    let denial = state.limiter.take_denial();
+    if let Some(limit) = denial.or_else(|| limit_of(&cause, &state.limits)) {
+        return CallError::Limit { callback, limit };
     }
     state.stderr.flush_line();
     let mut reason = String::new();
@@ -343,7 +384,6 @@ fn explain(
     }
     // The cause before the backtrace, which is long.
     let text = format!("{error:#}");
-    let cause = error.root_cause().to_string();
     match text.strip_suffix(&cause) {
         Some(around) if !around.is_empty() => {
             reason.push_str(&cause);
@@ -354,18 +394,17 @@ fn explain(
     }
     if text.contains("borrow handles still remain") {
         reason.push_str(
-            " (the store handle that a callback receives must be dropped before it returns)",
+            " (the guest must drop the store handle that a callback is given before it returns: in C `haptic_plugin_stores_store_drop_borrow`, or keep one of its own from `stores.open`)",
         );
     }
+    let mut reason: String = reason.chars().take(MAX_MESSAGE).collect();
+    // Bounded itself, and cut at its beginning.
     let tail = state.stderr.take_tail();
     if !tail.is_empty() {
         reason.push_str("\nits stderr ended with:\n");
         reason.push_str(&tail);
     }
-    CallError::Trap {
-        callback,
-        reason: reason.chars().take(MAX_MESSAGE).collect(),
-    }
+    CallError::Trap { callback, reason }
 }
 
 fn watch_spec(watch: wit::Watch) -> WatchSpec {

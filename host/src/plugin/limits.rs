@@ -4,6 +4,21 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+/// Core instances in one component: Python's have some ten.
+pub(super) const MAX_INSTANCES: usize = 256;
+/// Tables of all of them, which are bounded together by [`Limits::table_elements`] too.
+pub(super) const MAX_TABLES: usize = 256;
+/// Memories of all of them, likewise by [`Limits::memory`]; each reserves 4 GiB of addresses.
+pub(super) const MAX_MEMORIES: usize = 64;
+
+/// Handles of the host's that are not of stores, such as WASI's streams, files and
+/// pollables: far more than a program holds, and a few megabytes of the host's memory.
+pub(super) const WASI_HANDLES: usize = 10_000;
+
+/// What a guest may pass in one call beside an output: keys, paths, log lines, and an
+/// output that is too large, of which it is to be told.
+const ROOM: u64 = 16 << 20;
+
 /// Limits of one plugin (contract P1). Hitting one fails the callback with a
 /// sentence that names the limit; the host goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +64,14 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Bytes that a guest may pass to the host in one call, which copies them before it
+    /// looks at them.
+    pub(super) fn call_bytes(&self) -> u64 {
+        self.output_bytes.saturating_add(ROOM)
+    }
+}
+
 /// Counts what an instance allocates and remembers the first denial: a denied
 /// growth surfaces in the guest as a mere `unreachable`.
 #[derive(Debug)]
@@ -85,7 +108,7 @@ impl Limiter {
 }
 
 /// Whole MiB, rounded up; bytes below one.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes {
         0..0x10_0000 => format!("{bytes} bytes"),
         _ => format!("{} MiB", bytes.div_ceil(1 << 20)),
@@ -133,7 +156,7 @@ impl ResourceLimiter for Limiter {
         let wanted = self.tables_used.saturating_add(grown(current, desired));
         if wanted > self.table_limit {
             self.denial = Some(format!(
-                "it asked for {wanted} table elements and its limit is {}",
+                "it asked for {wanted} table elements and its limit is {} (raise it with --table-limit)",
                 self.table_limit
             ));
             return Ok(false);
@@ -144,14 +167,14 @@ impl ResourceLimiter for Limiter {
 
     // A component may nest core instances; each costs host memory.
     fn instances(&self) -> usize {
-        256
+        MAX_INSTANCES
     }
 
     fn tables(&self) -> usize {
-        256
+        MAX_TABLES
     }
 
     fn memories(&self) -> usize {
-        64
+        MAX_MEMORIES
     }
 }

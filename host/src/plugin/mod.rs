@@ -3,6 +3,7 @@
 //! nothing of kube, of output sinks or of when a callback is due.
 
 mod bindings;
+mod cache;
 mod contract;
 mod guest;
 mod imports;
@@ -10,6 +11,7 @@ mod instance;
 mod limits;
 mod outputs;
 mod runtime;
+mod sandbox;
 mod stdio;
 mod surface;
 
@@ -19,5 +21,6 @@ pub use guest::{LogLevel, LogLine, LogSink};
 pub use instance::{CallError, Completed, Instance};
 pub use limits::Limits;
 pub use outputs::{OutputLimit, OutputName, OutputNameError, Outputs, Pending, WriteError};
-pub use runtime::{LoadError, Plugin, Runtime, RuntimeError, RuntimeOptions};
+pub use runtime::{Compilation, LoadError, Plugin, Runtime, RuntimeError, RuntimeOptions};
+pub use sandbox::{DirGrant, EnvGrant, Sandbox, SandboxError};
 pub use surface::{Interface, Surface};

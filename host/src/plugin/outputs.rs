@@ -131,7 +131,7 @@ pub enum OutputLimit {
     )]
     Bytes(u64),
     /// [`Limits::output_count`].
-    #[error("it wrote more than {0} outputs in one callback")]
+    #[error("it wrote more than {0} outputs in one callback (raise it with --output-count-limit)")]
     Count(usize),
 }
 

@@ -7,21 +7,23 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wasmtime::{
-    Cache, CacheConfig, Config, Engine,
+    Cache, Config, Engine,
     component::{Component, Linker},
 };
 
 use super::{
     bindings::{Plugin as World, PluginPre as WorldPre},
+    cache,
     contract::{self, ContractError},
     guest::{GuestState, LogSink},
     imports,
     instance::{CallError, Instance},
     limits::Limits,
+    sandbox::Sandbox,
 };
 
 /// How often running guests look at their deadline. 10 ms: a callback is over
@@ -34,21 +36,14 @@ const MAX_COMPONENT: u64 = 256 << 20;
 /// Settings of a [`Runtime`].
 #[derive(Clone, Debug, Default)]
 pub struct RuntimeOptions {
-    /// Folder for compiled components; `None`: compile every time.
+    /// Folder for compiled components; `None`: compile every time. One that cannot be used
+    /// is reported in the log, and nothing else.
     pub cache_dir: Option<PathBuf>,
 }
 
 /// Why the runtime could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
-    /// The compilation cache cannot be used.
-    #[error("cannot use {} as the compilation cache", path.display())]
-    Cache {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: wasmtime::Error,
-    },
     /// wasmtime refuses this machine.
     #[error("cannot set up WebAssembly on this machine")]
     Engine(#[source] wasmtime::Error),
@@ -76,6 +71,14 @@ pub enum LoadError {
         "plugin {name} is a core WebAssembly module, not a component: build it for wasm32-wasip2, or wrap it with `wasm-tools component new`"
     )]
     CoreModule {
+        /// The plugin's name.
+        name: String,
+    },
+    /// Native code, which only the host's own cache may hold.
+    #[error(
+        "plugin {name} is precompiled code (.cwasm): native code is loaded from nowhere but the host's own cache; give the component that it was made from"
+    )]
+    Precompiled {
         /// The plugin's name.
         name: String,
     },
@@ -110,6 +113,7 @@ pub enum LoadError {
 pub struct Runtime {
     engine: Engine,
     linker: Arc<Linker<GuestState>>,
+    cache: Option<Cache>,
     _ticker: Arc<Ticker>,
 }
 
@@ -126,20 +130,12 @@ impl Runtime {
     /// Sets up the engine, the imports and the epoch thread.
     ///
     /// # Errors
-    /// [`RuntimeError`] when the cache folder cannot be used or wasmtime cannot
-    /// run on this machine.
+    /// [`RuntimeError`] when wasmtime cannot run on this machine.
     pub fn new(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
         let mut config = Config::new();
         config.epoch_interruption(true).wasm_component_model(true);
-        if let Some(path) = &options.cache_dir {
-            let mut cache = CacheConfig::new();
-            cache.with_directory(path);
-            let cache = Cache::new(cache).map_err(|source| RuntimeError::Cache {
-                path: path.clone(),
-                source,
-            })?;
-            config.cache(Some(cache));
-        }
+        let cache = options.cache_dir.as_deref().and_then(cache::open);
+        config.cache(cache.clone());
         let engine = Engine::new(&config).map_err(RuntimeError::Engine)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(RuntimeError::Engine)?;
@@ -162,6 +158,7 @@ impl Runtime {
         Ok(Self {
             engine,
             linker: Arc::new(linker),
+            cache,
             _ticker: Arc::new(ticker),
         })
     }
@@ -201,6 +198,9 @@ impl Runtime {
             Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => {
                 return Err(LoadError::CoreModule { name: named() });
             }
+            Some([0x7f, b'E', b'L', b'F', ..]) => {
+                return Err(LoadError::Precompiled { name: named() });
+            }
             _ => {
                 let begins = match bytes {
                     [] => "nothing (the file is empty)".to_owned(),
@@ -215,11 +215,17 @@ impl Runtime {
                 });
             }
         }
+        let hits = || self.cache.as_ref().map_or(0, Cache::cache_hits);
+        let (began, hits_before) = (Instant::now(), hits());
         let component =
             Component::from_binary(&self.engine, bytes).map_err(|source| LoadError::Compile {
                 name: named(),
                 source,
             })?;
+        let compilation = Compilation {
+            duration: began.elapsed(),
+            cached: hits() > hits_before,
+        };
         let contract = |error| LoadError::Contract {
             name: named(),
             mismatch: Box::new(error),
@@ -241,10 +247,22 @@ impl Runtime {
         Ok(Plugin {
             name: named(),
             size: bytes.len(),
+            compilation,
+            sandbox: Sandbox::default(),
             engine: self.engine.clone(),
             pre,
         })
     }
+}
+
+/// How a plugin was turned into native code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compilation {
+    /// How long it took.
+    pub duration: Duration,
+    /// Whether the code was in the cache. Of plugins that are compiled at the same time any
+    /// may seem to be.
+    pub cached: bool,
 }
 
 /// A compiled and checked plugin, ready to be instantiated any number of times.
@@ -252,6 +270,8 @@ impl Runtime {
 pub struct Plugin {
     name: String,
     size: usize,
+    compilation: Compilation,
+    pub(super) sandbox: Sandbox,
     pub(super) engine: Engine,
     pub(super) pre: WorldPre<GuestState>,
 }
@@ -267,6 +287,26 @@ impl Plugin {
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
+    }
+
+    /// How it was compiled.
+    #[must_use]
+    pub fn compilation(&self) -> Compilation {
+        self.compilation
+    }
+
+    /// The same plugin with these grants: its instances see what is in them, and nothing
+    /// else of the host. Without, they see nothing.
+    #[must_use]
+    pub fn with_sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = sandbox;
+        self
+    }
+
+    /// What it is granted: what replaces it should have the same.
+    #[must_use]
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
     }
 
     /// Makes an instance: runs the component's start code under `limits`, then

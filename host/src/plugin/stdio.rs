@@ -6,8 +6,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::{
+    async_trait,
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
+};
 
 use super::guest::{LogLevel, LogLine, Logger};
 
@@ -26,6 +31,9 @@ pub(super) struct LineSink {
 /// Bytes of the last output that are kept for a trap report: a Python traceback
 /// of some frames.
 const TAIL: usize = 4 << 10;
+
+/// Bytes that one write may have; a guest writes more in several.
+const PERMIT: usize = 64 << 10;
 
 impl LineSink {
     pub(super) fn new(
@@ -61,12 +69,12 @@ impl LineSink {
         let message = String::from_utf8_lossy(bytes).trim_end().to_owned();
         {
             let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-            if tail.len() < TAIL {
-                if !tail.is_empty() {
-                    tail.push('\n');
-                }
-                tail.push_str(&message);
+            if !tail.is_empty() {
+                tail.push('\n');
             }
+            tail.push_str(&message);
+            let surplus = tail.ceil_char_boundary(tail.len().saturating_sub(TAIL));
+            tail.drain(..surplus);
         }
         self.logger.log(LogLine {
             level: self.level,
@@ -76,7 +84,7 @@ impl LineSink {
         });
     }
 
-    fn write(&self, bytes: &[u8]) {
+    fn take(&self, bytes: &[u8]) {
         let mut lines = Vec::new();
         {
             let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,6 +113,32 @@ impl StdoutStream for LineSink {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
+
+    // Without a task and a queue for each handle that a guest takes: what was written is in
+    // the log when the call returns, and not when the callback is over already.
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for LineSink {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LineSink {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(PERMIT)
+    }
 }
 
 impl AsyncWrite for LineSink {
@@ -113,7 +147,7 @@ impl AsyncWrite for LineSink {
         _cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        self.write(bytes);
+        self.take(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
 

@@ -1,6 +1,7 @@
 //! A plugin that misbehaves as its settings say: `{"mode": "loop"}`. It keeps quiet until an
-//! object changes, so that what goes wrong goes wrong in one `on-change`; modes that begin with
-//! `describe-` go wrong at once.
+//! object changes, so that what goes wrong goes wrong in one `on-change`, or, with `"atSync":
+//! true`, until it is told of its first objects; modes that begin with `describe-` go wrong at
+//! once.
 
 mod faults;
 
@@ -23,50 +24,76 @@ pub const MODES: &[&str] = &[
     "err-twice",
     "exit",
     "loop",
+    "loop-imports",
+    "costly-select",
+    "costly-paths",
+    "exotic-paths",
+    "deep-select",
     "sleep",
+    "slow",
     "memory",
     "recursion",
     "huge-output",
     "many-outputs",
+    "binary-output",
     "bad-names",
     "log-flood",
     "long-line",
+    "forged-line",
     "print",
+    "print-flood",
+    "last-words",
     "leak-handles",
+    "leak-streams",
+    "poll-flood",
+    "random-flood",
+    "many-keys",
+    "huge-arguments",
     "large-answer",
+    "large-changes",
     "wrong-reads",
     "wasi",
+    "wasi-granted",
     "describe-panic",
+    "describe-loop",
     "describe-err",
     "describe-wrong",
     "describe-nothing",
     "describe-too-much",
+    "describe-verbose",
     "describe-reads",
     "new-err",
 ];
 
 /// The plugin's settings.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Settings {
     mode: String,
+    #[serde(default)]
+    at_sync: bool,
 }
 
 /// The plugin.
 pub struct Guest {
     mode: String,
+    at_sync: bool,
     changes_seen: u32,
 }
 
 impl Plugin for Guest {
     fn describe(config: &Config) -> Result<Vec<Watch>, Error> {
-        let Settings { mode } = config.parse()?;
+        let Settings { mode, .. } = config.parse()?;
         match mode.as_str() {
             "describe-panic" => panic!("describe panics on purpose"),
+            "describe-loop" => loop {
+                std::hint::black_box(&mode);
+            },
+            "describe-verbose" => Ok(faults::verbose_watches()),
             "describe-err" => Err(Error::new("the colour is missing")),
             "describe-wrong" => Ok(faults::wrong_watches()),
             "describe-nothing" => Ok(Vec::new()),
-            "describe-too-much" => Ok((0..1_000)
+            "describe-too-much" => Ok((0..10_000)
                 .map(|i| Watch::new(format!("w{i}"), "v1", "pods"))
                 .collect()),
             "describe-reads" => {
@@ -89,12 +116,13 @@ impl Plugin for Guest {
     }
 
     fn new(config: &Config) -> Result<Self, Error> {
-        let Settings { mode } = config.parse()?;
+        let Settings { mode, at_sync } = config.parse()?;
         if mode == "new-err" {
             return Err(Error::new("there is nothing to make it from"));
         }
         Ok(Guest {
             mode,
+            at_sync,
             changes_seen: 0,
         })
     }
@@ -111,6 +139,7 @@ impl Plugin for Guest {
         match self.mode.as_str() {
             "read-all" => self.read_all("sync", name),
             "read-cached" => read_cached(store),
+            mode if self.at_sync && name == "configmaps" => faults::misbehave(mode, store),
             _ => Ok(()),
         }
     }

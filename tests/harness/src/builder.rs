@@ -8,7 +8,7 @@ use std::{
 
 use haptic_core::spec::plan_all;
 use haptic_guest::Plugin;
-use haptic_host::plugin::{CallError, Limits, LogLine, LogSink};
+use haptic_host::plugin::{CallError, Limits, LogLine, LogSink, Sandbox};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     runner::{Component, Runner},
 };
 
-type Make = Box<dyn FnOnce(Limits, String, LogSink) -> Result<Box<dyn Runner>, LoadError>>;
+type Make = Box<dyn FnOnce(Limits, Sandbox, String, LogSink) -> Result<Box<dyn Runner>, LoadError>>;
 
 /// A plugin that is about to be loaded: see [`Harness::wasm`] and [`Harness::native`].
 #[must_use = "`load()` makes the test"]
@@ -26,6 +26,7 @@ pub struct Builder {
     make: Make,
     settings: Value,
     limits: Limits,
+    sandbox: Sandbox,
     kinds: Kinds,
     own_namespace: String,
     ignore_unwatched: bool,
@@ -83,18 +84,19 @@ impl Harness {
     /// is found in a workspace too. The file is not built by this: build it before.
     pub fn wasm(path: impl AsRef<Path>) -> Builder {
         let path = path.as_ref().to_owned();
-        Builder::new(Box::new(move |limits, settings, logs| {
-            Ok(Box::new(Component::load(&path, limits, settings, logs)?))
+        Builder::new(Box::new(move |limits, sandbox, settings, logs| {
+            let component = Component::load(&path, limits, sandbox, settings, logs)?;
+            Ok(Box::new(component))
         }))
     }
 
     /// The plugin type itself, natively: breakpoints work, and nothing need be built.
     ///
     /// Reads, outputs, changes and callbacks are those of a component. What only a
-    /// component has: limits of memory, time and handles, and stdout and stderr as log
-    /// lines. A panic counts as a trap.
+    /// component has: limits of memory, time and handles, a sandbox, and stdout and stderr as
+    /// log lines. A panic counts as a trap.
     pub fn native<P: Plugin>() -> Builder {
-        Builder::new(Box::new(|limits, settings, logs| {
+        Builder::new(Box::new(|limits, _sandbox, settings, logs| {
             Ok(Box::new(Native::<P>::new(limits, settings, logs)?))
         }))
     }
@@ -110,6 +112,7 @@ impl Builder {
                 log_lines_per_second: u32::MAX,
                 ..Limits::default()
             },
+            sandbox: Sandbox::default(),
             kinds: Kinds::default(),
             own_namespace: "default".to_owned(),
             ignore_unwatched: false,
@@ -125,6 +128,13 @@ impl Builder {
     /// The limits of the plugin. Default: the host's, without one on log lines a second.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The directories and variables that the plugin may see, as the operator grants them with
+    /// `--dir` and `--env`. Default: none.
+    pub fn sandbox(mut self, sandbox: Sandbox) -> Self {
+        self.sandbox = sandbox;
         self
     }
 
@@ -170,7 +180,7 @@ impl Builder {
                     .push(line)
             })
         };
-        let mut runner = (self.make)(self.limits, self.settings.to_string(), logs)?;
+        let mut runner = (self.make)(self.limits, self.sandbox, self.settings.to_string(), logs)?;
         let specs = runner.describe().map_err(|error| match error {
             CallError::Refused { message, .. } => LoadError::Settings(message),
             error => LoadError::Start(error),

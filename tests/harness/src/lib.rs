@@ -74,7 +74,7 @@ mod runner;
 mod server;
 
 pub use builder::{Builder, LoadError};
-pub use haptic_host::plugin::{CallError, Limits, LogLevel, LogLine};
+pub use haptic_host::plugin::{CallError, DirGrant, EnvGrant, Limits, LogLevel, LogLine, Sandbox};
 pub use harness::Harness;
 pub use objects::{ObjectError, Objects};
 pub use report::{Callback, CallbackKind, Failures, StepError};

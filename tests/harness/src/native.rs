@@ -305,6 +305,7 @@ fn store_error(error: ReadError) -> StoreError {
         ReadError::InvalidCursor(text) => StoreError::InvalidCursor(text),
         ReadError::TooLarge(bytes) => StoreError::TooLarge(bytes),
         ReadError::Unavailable(text) => StoreError::Unavailable(text),
+        error @ ReadError::OutOfTime => StoreError::Other(error.to_string()),
         ReadError::Other(text) => StoreError::Other(text),
     }
 }

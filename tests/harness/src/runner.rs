@@ -10,7 +10,9 @@ use std::{
 use haptic_core::{engine::Callback, spec::WatchSpec, view::View};
 use haptic_host::{
     cached::Bodies,
-    plugin::{CallError, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions},
+    plugin::{
+        CallError, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions, Sandbox,
+    },
 };
 
 use crate::builder::{LoadError, chain};
@@ -44,11 +46,12 @@ impl Component {
     pub(crate) fn load(
         path: &Path,
         limits: Limits,
+        sandbox: Sandbox,
         settings: String,
         logs: LogSink,
     ) -> Result<Self, LoadError> {
         Ok(Self {
-            plugin: compiled(&find(path)?)?,
+            plugin: compiled(&find(path)?)?.with_sandbox(sandbox),
             limits,
             settings,
             logs,

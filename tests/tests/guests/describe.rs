@@ -69,7 +69,7 @@ fn no_watches_and_too_many_are_refused() {
     );
     assert_eq!(
         refusal("describe-too-much").to_string(),
-        "the plugin's watches are wrong:\n  describe: 1000 watches: a plugin may declare 256"
+        "the plugin's watches are wrong:\n  describe: 10000 watches: a plugin may declare 256"
     );
 }
 
@@ -81,4 +81,30 @@ fn describe_can_read_and_write_nothing() {
          Err(NoSuchStore(\"configmaps: no callback is running\")) \
          Err(Other(\"outputs can be written only while a callback runs\")) synced=false"
     );
+}
+
+#[test]
+fn p1_a_describe_that_loops_ends_at_the_time_limit() {
+    let limits = haptic_harness::Limits {
+        callback_time: std::time::Duration::from_millis(150),
+        ..haptic_harness::Limits::default()
+    };
+    let error = guest("describe-loop").limits(limits).load().err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "the plugin cannot be started: describe ran longer than its limit of 150ms (raise it with \
+         --callback-timeout)"
+    );
+}
+
+#[test]
+fn invariant_7_hundreds_of_thousands_of_mistakes_are_a_page_of_them() {
+    let LoadError::Watches(mistakes) = refusal("describe-verbose") else {
+        panic!()
+    };
+    assert_eq!(mistakes.len(), 101);
+    let last = "describe: there is more: only the first mistakes are shown";
+    assert_eq!(mistakes.last().unwrap(), last);
+    let longest = mistakes.iter().map(String::len).max().unwrap();
+    assert!(longest < 4_096, "{longest} bytes of one mistake");
 }

@@ -7,14 +7,14 @@ use haptic_tests::guest;
 
 use crate::{change, failure, failure_of, synced};
 
-fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
+pub(crate) fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
     let mut limits = Limits::default();
     change(&mut limits);
     limits
 }
 
 #[track_caller]
-fn check_limit(error: &CallError, sentence: &str) {
+pub(crate) fn check_limit(error: &CallError, sentence: &str) {
     let CallError::Limit {
         callback: "on-change",
         limit,
@@ -26,7 +26,7 @@ fn check_limit(error: &CallError, sentence: &str) {
 }
 
 #[track_caller]
-fn check_trap(error: &CallError, parts: &[&str]) {
+pub(crate) fn check_trap(error: &CallError, parts: &[&str]) {
     let CallError::Trap {
         callback: "on-change",
         reason,
@@ -157,10 +157,10 @@ fn p1_the_guest_is_told_that_its_output_is_too_large() {
 
 #[test]
 fn p1_outputs_are_counted_whatever_the_guest_makes_of_the_refusal() {
-    // This guest gives up at the first refusal, with an error of its own.
+    // 100,000, and this guest goes on after each refusal.
     check_limit(
         &failure_of(guest("many-outputs")),
-        "it wrote more than 4096 outputs in one callback",
+        "it wrote more than 4096 outputs in one callback (raise it with --output-count-limit)",
     );
 }
 
@@ -179,7 +179,8 @@ fn p1_a_log_flood_is_cut_and_what_was_dropped_is_counted() {
         .filter(|line| line.target == "haptic")
         .map(|line| {
             let (count, rest) = line.message.split_once(' ').unwrap();
-            assert_eq!(rest, "log lines were dropped: the limit is 200 a second");
+            let sentence = "log lines were dropped: the limit is 200 a second (raise it with --log-limit)";
+            assert_eq!(rest, sentence);
             count.parse::<usize>().unwrap()
         })
         .sum();
@@ -215,7 +216,8 @@ fn p1_store_handles_are_capped() {
     };
     assert_eq!(
         message,
-        "1024 store handles are open: drop some, or open each store once and keep its handle"
+        "1024 store handles are open: drop some, or open each store once and keep its handle (the \
+         limit is --handle-limit)"
     );
 }
 

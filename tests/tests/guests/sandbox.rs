@@ -1,6 +1,8 @@
 //! P5 and O1: what a plugin can see and where it can write.
 
-use haptic_harness::LogLevel;
+use std::{fs, os::unix::fs::symlink};
+
+use haptic_harness::{LogLevel, Sandbox};
 use haptic_tests::guest;
 
 use crate::{change, synced};
@@ -14,6 +16,58 @@ fn p5_a_plugin_sees_no_files_no_network_and_no_environment() {
         "list /: refused\nlist .: refused\nread /etc/passwd: refused\nwrite /tmp/escape: refused\n\
          write escape: refused\nconnect: refused\nresolve: refused\nudp: refused\n\
          environment: []\narguments: []\n"
+    );
+}
+
+#[test]
+fn p5_a_plugin_sees_what_it_is_granted_and_nothing_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for folder in ["in", "out"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    fs::write(at("in/file"), "granted").unwrap();
+    fs::write(at("secret"), "secret").unwrap();
+    symlink("../secret", at("in/link")).unwrap();
+    symlink("/etc/passwd", at("in/absolute")).unwrap();
+    symlink("../secret", at("out/link")).unwrap();
+    let dirs = [
+        format!("{}::/in", at("in").display()).parse().unwrap(),
+        format!("{}::/out::rw", at("out").display()).parse().unwrap(),
+    ];
+    let sandbox = Sandbox::of(&dirs, &["MODE=test".parse().unwrap()]).unwrap();
+    let mut test = synced(guest("wasi-granted").sandbox(sandbox));
+    change(&mut test, "blue").unwrap();
+    assert_eq!(
+        test.output("wasi"),
+        "read /in/file: granted\nwrite /in/file: refused\nmake /in/new: refused\n\
+         remove /in/file: refused\nread /in/../secret: refused\nread /in/link: refused\n\
+         read /in/absolute: refused\nread /etc/passwd: refused\nwrite /out/new: done\n\
+         write /out/../escape: refused\nwrite /out/link: refused\nmove out of /in: refused\n\
+         connect: refused\nenvironment: [(\"MODE\", \"test\")]\n"
+    );
+    assert_eq!(fs::read_to_string(at("out/new")).unwrap(), "written");
+    assert_eq!(fs::read_to_string(at("secret")).unwrap(), "secret");
+    assert_eq!(fs::read_to_string(at("in/file")).unwrap(), "granted");
+    assert!(!at("escape").exists() && !at("in/new").exists());
+}
+
+#[test]
+fn p5_a_directory_that_has_gone_fails_the_start_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let gone = dir.path().join("gone");
+    fs::create_dir(&gone).unwrap();
+    let grant = gone.display().to_string().parse().unwrap();
+    let sandbox = Sandbox::of(&[grant], &[]).unwrap();
+    fs::remove_dir(&gone).unwrap();
+    let error = guest("wasi-granted").sandbox(sandbox).load().err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the plugin cannot be started: instantiation failed: cannot open directory {} to \
+             grant it: No such file or directory (os error 2)",
+            gone.display()
+        )
     );
 }
 

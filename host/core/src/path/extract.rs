@@ -38,6 +38,9 @@ pub enum ExtractError {
     Query(#[from] QueryError),
 }
 
+/// Matches of all queries in one text: what is larger is no answer that anybody reads.
+const MAX_PLACES: usize = crate::walk::MAX_MATCHES;
+
 impl Extractor {
     /// Compiles `paths` into one.
     #[must_use]
@@ -63,7 +66,21 @@ impl Extractor {
         json: &'a str,
         out: &mut Vec<Match<'a>>,
     ) -> Result<(), ExtractError> {
-        let trie = self.paths.trie_for(json)?;
+        self.extract_while(json, out, &|| true)
+    }
+
+    /// The same, but given up when `has_time` says no: it is asked before each path with
+    /// filters, slices, unions or descendants.
+    ///
+    /// # Errors
+    /// [`QueryError::OutOfTime`] as well.
+    pub fn extract_while<'a>(
+        &mut self,
+        json: &'a str,
+        out: &mut Vec<Match<'a>>,
+        has_time: &dyn Fn() -> bool,
+    ) -> Result<(), ExtractError> {
+        let trie = self.paths.trie_while(json, has_time)?;
         Walker::new(json, &trie, &mut self.scratch).extract()?;
         out.extend(self.scratch.found.iter().map(|found| Match {
             path: found.target,
@@ -95,13 +112,27 @@ impl Compiled {
 
     /// The trie with the places that the queries match in this one text.
     pub(crate) fn trie_for(&self, json: &str) -> Result<Cow<'_, Trie>, QueryError> {
+        self.trie_while(json, &|| true)
+    }
+
+    fn trie_while(
+        &self,
+        json: &str,
+        has_time: &dyn Fn() -> bool,
+    ) -> Result<Cow<'_, Trie>, QueryError> {
         if self.queries.is_empty() {
             return Ok(Cow::Borrowed(&self.trie));
         }
         let tree = Tree::parse(json)?;
         let mut trie = self.trie.clone();
+        let mut left = MAX_PLACES;
         for (query, mark) in &self.queries {
-            for place in query.locate(&tree)? {
+            if !has_time() {
+                return Err(QueryError::OutOfTime);
+            }
+            let places = query.locate(&tree)?;
+            left = left.checked_sub(places.len()).ok_or(QueryError::TooLarge)?;
+            for place in places {
                 trie.add(&place, *mark);
             }
         }

@@ -14,6 +14,10 @@ const MAX_INDEX: i64 = (1 << 53) - 1;
 /// `length(value(@..a))` is not known to be of use.
 const MAX_NESTED_FUNCTIONS: usize = 4;
 
+/// Brackets inside each other in a filter. The JSONPath library parses and evaluates them
+/// by recursion, on the stack of a guest's fiber when a guest asks.
+const MAX_NESTED_BRACKETS: usize = 16;
+
 const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
 pub(super) fn parse(input: &str) -> Result<Steps, Fault> {
@@ -333,6 +337,10 @@ impl<'a> Parser<'a> {
                     calls.pop();
                 }
                 _ => {}
+            }
+            if calls.len() > MAX_NESTED_BRACKETS {
+                let what = "brackets may stand inside each other in a filter at most 16 deep";
+                return Err((self.pos, PathErrorKind::TooCostly(what)));
             }
             self.pos += c.len_utf8();
         }

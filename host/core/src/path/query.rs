@@ -30,6 +30,18 @@ const MAX_UNION_PRODUCT: usize = 64;
 /// A regular expression is compiled for each value that it is tried on.
 const MAX_PATTERN_BYTES: usize = 64;
 
+/// What evaluating one query on one object may cost: bytes of locations (see
+/// [`MAX_LOCATION_BYTES`]) times the query's [`Cost::weight`]. Queries of one filter with
+/// a few comparisons are never refused for it; the worst that are not take a second.
+const MAX_WORK: usize = 8 * MAX_LOCATION_BYTES;
+
+/// How much more than a comparison a regular expression costs, being compiled each time.
+const PATTERN_WEIGHT: usize = 64;
+
+/// A second descendant step visits each value once for each value around it: up to 127,
+/// and some 10 in what Kubernetes has.
+const NESTED_DESCENDANTS_WEIGHT: usize = 16;
+
 /// The JSONPath library writes out the location of each value that it visits; 4 MiB of
 /// such text is an object of some 40,000 values.
 const MAX_LOCATION_BYTES: usize = 4 << 20;
@@ -40,6 +52,9 @@ pub enum QueryError {
     /// The values of the object are too many or too deep for such a path.
     #[error("the object is too large for a path with filters, slices, unions or descendants")]
     TooLarge,
+    /// Whoever asked had no time left.
+    #[error("there was no time to evaluate the path")]
+    OutOfTime,
     /// The JSONPath library failed.
     #[error("the path cannot be evaluated: {0}")]
     Evaluation(String),
@@ -54,6 +69,8 @@ pub(crate) struct Query {
     /// The text it was compiled from: what it is compared by.
     normal: Box<str>,
     compiled: Arc<JpQuery>,
+    /// See [`MAX_WORK`].
+    weight: usize,
 }
 
 impl PartialEq for Query {
@@ -74,16 +91,21 @@ impl Query {
     pub(super) fn new(normal: String) -> Result<Self, PathErrorKind> {
         let compiled =
             parse_json_path(&normal).map_err(|error| PathErrorKind::Query(error.to_string()))?;
-        Cost::default().steps(&compiled.segments)?;
+        let mut cost = Cost::default();
+        cost.steps(&compiled.segments)?;
         Ok(Self {
             normal: normal.into(),
             compiled: Arc::new(compiled),
+            weight: cost.weight(),
         })
     }
 
     /// The places that the query matches, in the order of the tree, each once.
     pub(crate) fn locate(&self, tree: &Tree) -> Result<Vec<Vec<Segment>>, QueryError> {
-        let matched = js_path_process(&self.compiled, &tree.0)
+        if tree.location_bytes.saturating_mul(self.weight) > MAX_WORK {
+            return Err(QueryError::TooLarge);
+        }
+        let matched = js_path_process(&self.compiled, &tree.value)
             .map_err(|error| QueryError::Evaluation(error.to_string()))?;
         let wanted: HashSet<*const Value> = matched
             .iter()
@@ -91,14 +113,18 @@ impl Query {
             .collect();
         let mut places = Vec::with_capacity(wanted.len());
         if !wanted.is_empty() {
-            visit(&tree.0, &mut Vec::new(), &wanted, &mut places);
+            visit(&tree.value, &mut Vec::new(), &wanted, &mut places);
         }
         Ok(places)
     }
 }
 
 /// An object as a tree, small enough to be queried.
-pub(crate) struct Tree(Value);
+pub(crate) struct Tree {
+    value: Value,
+    /// The length of the locations of all its values.
+    location_bytes: usize,
+}
 
 impl Tree {
     pub(crate) fn parse(json: &str) -> Result<Self, QueryError> {
@@ -106,7 +132,10 @@ impl Tree {
             serde_json::from_str(json).map_err(|error| QueryError::Tree(error.to_string()))?;
         let mut left = MAX_LOCATION_BYTES;
         if within(&value, 1, &mut left) {
-            Ok(Self(value))
+            Ok(Self {
+                value,
+                location_bytes: MAX_LOCATION_BYTES - left,
+            })
         } else {
             Err(QueryError::TooLarge)
         }
@@ -165,6 +194,9 @@ fn visit(
 struct Cost {
     descendants: usize,
     unions: usize,
+    /// Comparisons and tests in filters, and the steps in them.
+    tests: usize,
+    patterns: usize,
 }
 
 impl Default for Cost {
@@ -172,11 +204,25 @@ impl Default for Cost {
         Self {
             descendants: 0,
             unions: 1,
+            tests: 0,
+            patterns: 0,
         }
     }
 }
 
 impl Cost {
+    /// How often a value may be looked at, at most.
+    fn weight(&self) -> usize {
+        let descendants = match self.descendants {
+            0 | 1 => 1,
+            _ => NESTED_DESCENDANTS_WEIGHT,
+        };
+        let tests = self.tests + self.patterns.saturating_mul(PATTERN_WEIGHT);
+        self.unions
+            .saturating_mul(tests.max(1))
+            .saturating_mul(descendants)
+    }
+
     fn steps(&mut self, steps: &[Step]) -> Result<(), PathErrorKind> {
         steps.iter().try_for_each(|step| self.step(step))
     }
@@ -222,8 +268,12 @@ impl Cost {
                 parts.iter().try_for_each(|part| self.filter(part))
             }
             Filter::Atom(FilterAtom::Filter { expr, .. }) => self.filter(expr),
-            Filter::Atom(FilterAtom::Test { expr, .. }) => self.test(expr),
+            Filter::Atom(FilterAtom::Test { expr, .. }) => {
+                self.tests += 1;
+                self.test(expr)
+            }
             Filter::Atom(FilterAtom::Comparison(comparison)) => {
+                self.tests += 1;
                 let (Comparison::Eq(left, right)
                 | Comparison::Ne(left, right)
                 | Comparison::Gt(left, right)
@@ -248,7 +298,10 @@ impl Cost {
 
     fn test(&mut self, test: &Test) -> Result<(), PathErrorKind> {
         match test {
-            Test::RelQuery(steps) => self.steps(steps),
+            Test::RelQuery(steps) => {
+                self.tests += steps.len();
+                self.steps(steps)
+            }
             Test::AbsQuery(query) => {
                 let singular = |step: &Step| {
                     matches!(step, Step::Selector(Selector::Name(_) | Selector::Index(_)))
@@ -273,6 +326,7 @@ impl Cost {
             }
             TestFunction::Search(text, pattern) | TestFunction::Match(text, pattern) => {
                 self.argument(text)?;
+                self.patterns += 1;
                 match pattern {
                     FnArg::Literal(Literal::String(pattern))
                         if pattern.len() <= MAX_PATTERN_BYTES && !pattern.contains('{') =>

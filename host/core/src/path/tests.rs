@@ -306,6 +306,64 @@ fn a_query_on_an_object_of_too_many_or_too_deep_values_is_an_error() {
 }
 
 #[test]
+fn a_costly_query_is_refused_on_objects_that_a_simple_one_is_evaluated_on() {
+    let element = r#"{"a":{"b":[1,2,3]},"name":"x"}"#;
+    let json = format!("{{\"list\":[{}]}}", vec![element; 400].join(","));
+    let outcome = |path: &str| Path::parse(path).unwrap().extract(&json).map(|found| found.len());
+    for (path, matches) in [("$..b", 400), ("list[?@.a.b].name", 400), ("$..a..b", 400)] {
+        assert_eq!(outcome(path), Ok(matches), "{path}");
+    }
+    for path in [
+        // Each looks at every value thousands of times.
+        "$..[*,*,*,*,*,*,*,*]..[*,*,*,*,*,*,*,*]",
+        "$..[?match(@.name,'x')||match(@.name,'x')||match(@.name,'x')||match(@.name,'x')]..a",
+    ] {
+        let refused = Err(ExtractError::Query(QueryError::TooLarge));
+        assert_eq!(outcome(path), refused, "{path}");
+    }
+}
+
+#[test]
+fn brackets_in_a_filter_may_stand_inside_each_other_so_deep_and_no_deeper() {
+    let nested = |depth: usize| format!("a[?{}@.b{}]", "(".repeat(depth), ")".repeat(depth));
+    assert!(Path::parse(&nested(16)).is_ok());
+    for depth in [17, 500] {
+        let error = Path::parse(&nested(depth)).unwrap_err();
+        assert!(matches!(error.kind, PathErrorKind::TooCostly(_)), "{error}");
+    }
+}
+
+#[test]
+fn invariant_7_many_paths_that_match_all_of_a_long_list_are_an_error() {
+    let json = format!("{{\"a\":[{}0]}}", "0,".repeat(1_999));
+    let matches = |paths: usize| {
+        let path = Path::parse("a[*]").unwrap();
+        let mut extractor = Extractor::new(&vec![path; paths]);
+        let mut out = Vec::new();
+        extractor.extract(&json, &mut out).map(|()| out.len())
+    };
+    assert_eq!(matches(131), Ok(262_000));
+    let error = matches(132).unwrap_err().to_string();
+    assert!(error.contains("the paths match more than 262,144 values"), "{error}");
+    let descendants = Path::parse("$..*").unwrap();
+    let mut extractor = Extractor::new(&vec![descendants; 256]);
+    let refused = extractor.extract(&json, &mut Vec::new());
+    assert_eq!(refused, Err(ExtractError::Query(QueryError::TooLarge)));
+}
+
+#[test]
+fn whoever_has_no_time_is_not_kept_waiting() {
+    use std::cell::Cell;
+    let queries = ["$..a", "$..b", "$..c"].map(|text| Path::parse(text).unwrap());
+    for times in 0..3 {
+        let left = Cell::new(times);
+        let has_time = || left.replace(left.get() - 1) > 0;
+        let outcome = Extractor::new(&queries).extract_while("{}", &mut Vec::new(), &has_time);
+        assert_eq!(outcome, Err(ExtractError::Query(QueryError::OutOfTime)));
+    }
+}
+
+#[test]
 fn an_extractor_reports_which_path_matched_and_keeps_nothing_between_texts() {
     let paths = ["a", "b[*]", "a", "$..c"].map(|text| Path::parse(text).unwrap());
     let mut extractor = Extractor::new(&paths);

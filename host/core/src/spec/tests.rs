@@ -190,3 +190,57 @@ fn i5_the_usual_index_is_answered_from_the_objects_themselves() {
         "another order is another index"
     );
 }
+
+#[test]
+fn invariant_7_mistakes_are_shown_up_to_a_hundred_and_none_is_long() {
+    let long = "é".repeat(1 << 16);
+    let spec = WatchSpec {
+        name: long.clone(),
+        api_version: long.clone(),
+        index_by: vec!["a[".to_owned(); 8],
+        indexes: vec![(long.clone(), vec![long.clone(); 8]); 17],
+        keep_fields: vec!["a[".to_owned(); 256],
+        ..secrets()
+    };
+    let SpecErrors(errors) = plan_all(&vec![spec; 3]).unwrap_err();
+    assert_eq!(errors.len(), 101);
+    let last = "describe: there is more: only the first mistakes are shown";
+    assert_eq!(errors.last().unwrap().to_string(), last);
+    for error in &errors {
+        assert!(error.to_string().len() < 4_096, "{error}");
+    }
+    let indexes = "17 indexes: a watch has at most 16";
+    assert!(errors.iter().any(|error| error.message == indexes));
+}
+
+#[test]
+fn p6_what_every_object_would_wait_for_is_bounded() {
+    #[track_caller]
+    fn refused(spec: &WatchSpec, place: &str, message: &str) {
+        let errors = spec.plan().unwrap_err();
+        let found = errors.iter().any(|e| e.place.ends_with(place) && e.message.contains(message));
+        assert!(found, "{errors:?}");
+    }
+    let costly = |count: usize| WatchSpec {
+        ignore_fields: (0..count).map(|i| format!("$..f{i}")).collect(),
+        ..secrets()
+    };
+    assert!(costly(16).plan().is_ok());
+    refused(&costly(17), "paths", "17 of them have filters");
+    let label = |length: usize| WatchSpec {
+        label_selector: Some("a".repeat(length)),
+        ..secrets()
+    };
+    refused(&label((64 << 10) + 1), "label-selector", "is longer than 65536 bytes");
+    let field = WatchSpec {
+        field_selector: Some("a=b,".repeat(2_000)),
+        ..secrets()
+    };
+    refused(&field, "field-selector", "is longer than 4096 bytes");
+    // The check that no namespace stands twice would take hours.
+    let namespaces = WatchSpec {
+        scope: ScopeSpec::Namespaces((0..1_000_000).map(|i| format!("n{i}")).collect()),
+        ..secrets()
+    };
+    refused(&namespaces, "scope", "more than 256 namespaces");
+}

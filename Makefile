@@ -5,7 +5,7 @@ HOST := $(PROFILE_DIR)/haptic-host
 GUESTS := target/guests/wasm32-wasip2/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz build guests deps fmt clean soak
+.PHONY: help demo test lint bench fuzz build guests deps fmt clean soak hostile
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: guests deps ## Run all tests
 
 soak: ## Run random fault schedules (SOAK_SCHEDULES, SOAK_SEED) and print what each fault costs a minute
 	cargo test --workspace --test wire -- --include-ignored --nocapture soak w7_
+
+hostile: guests ## Print what each hostile plugin gets, and costs the plugin beside it
+	cargo test --workspace --test guests -- --ignored --nocapture p6_
 
 lint: ## Check formatting, clippy and the documentation's links, warnings denied
 	cargo fmt --all --check

@@ -15,7 +15,16 @@ use haptic_core::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::{grants::Grant, output::OutputTarget, source::PluginSource};
+use crate::{
+    grants::Grant,
+    output::OutputTarget,
+    plugin::{DirGrant, EnvGrant},
+    source::PluginSource,
+};
+
+mod limits;
+
+pub use limits::{LimitOverrides, parse_size};
 
 /// One plugin, as configured.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +44,12 @@ pub struct PluginConfig {
     pub on_output_timeout: Option<Duration>,
     /// What it may watch (contract P8).
     pub allow: Vec<Grant>,
+    /// Its limits, where they are not the command line's (contract P1).
+    pub limits: LimitOverrides,
+    /// Directories that it may see, relative to the configuration file (contract P5).
+    pub dirs: Vec<DirGrant>,
+    /// Environment variables that it may see.
+    pub env: Vec<EnvGrant>,
     /// Watches that narrow its own, or are added to them, by name.
     pub watches: BTreeMap<String, WatchOverride>,
 }
@@ -379,6 +394,9 @@ fn plugin(place: &str, value: &Value, base: &Path, mistakes: &mut Mistakes) -> P
             "onOutput",
             "onOutputTimeout",
             "allow",
+            "limits",
+            "dirs",
+            "env",
             "watchedResources",
         ],
     );
@@ -430,6 +448,9 @@ fn plugin(place: &str, value: &Value, base: &Path, mistakes: &mut Mistakes) -> P
                 }
                 _ => mistakes.add(place, "must be a list of resources, such as [secrets]"),
             },
+            "limits" => plugin.limits = limits::limits(&place, value, mistakes),
+            "dirs" => plugin.dirs = limits::dirs(&place, value, base, mistakes),
+            "env" => plugin.env = limits::env(&place, value, mistakes),
             "watchedResources" => {
                 for (name, value) in mistakes.object(&place, value).into_iter().flatten() {
                     let place = join(&place, name);

@@ -2,7 +2,7 @@
 //! plugins report, and hands out callbacks. Owns the order of things; decides
 //! nothing that [`haptic_core::engine`] can decide.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Duration};
 
 use haptic_core::{
     Time,
@@ -43,8 +43,6 @@ const SHUTDOWN_ELECTED: Duration = Duration::from_secs(3);
 /// How the host runs, beyond its plugins.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// Limits of each plugin.
-    pub limits: Limits,
     /// Sync, deliver, commit, return (contract O3).
     pub once: bool,
     /// With `once`: give up when the cluster has not synced by then.
@@ -64,6 +62,8 @@ pub struct PluginRun {
     pub plugin: Plugin,
     /// What is configured for it.
     pub config: PluginConfig,
+    /// What it may use.
+    pub limits: Limits,
     /// Where its outputs go.
     pub output: OutputTarget,
     /// Whether other hosts may write there too. [`Occupancy::InTurns`] is for leader
@@ -192,11 +192,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn prepare(
-    run: PluginRun,
-    limits: &Limits,
-    access: &Access,
-) -> Result<Prepared, RunError> {
+pub async fn prepare(run: PluginRun, access: &Access) -> Result<Prepared, RunError> {
     let own_namespace = access.own_namespace.as_deref();
     let name = run.plugin.name().to_owned();
     let failed = |source: CallError| match source {
@@ -213,7 +209,7 @@ pub async fn prepare(
     let logs = log_sink(&name);
     let mut instance = run
         .plugin
-        .instantiate(limits, &settings, Arc::clone(&logs))
+        .instantiate(&run.limits, &settings, Arc::clone(&logs))
         .await
         .map_err(&failed)?;
     let declared = instance.describe().await.map_err(&failed)?;
@@ -276,17 +272,20 @@ pub(crate) fn log_sink(plugin: &str) -> LogSink {
             message,
             fields,
         } = line;
+        // A line stays one, and nothing in it drives a terminal: a plugin must not be able to
+        // write what looks like the host's own lines.
+        let (message, target) = (one_line(&message), one_line(&target));
         let fields = fields
             .iter()
-            .map(|(key, value)| format!("{key}={value:?}"))
+            .map(|(key, value)| format!("{}={value:?}", one_line(key)))
             .collect::<Vec<_>>()
             .join(" ");
         macro_rules! emit {
             ($level:ident) => {
                 if fields.is_empty() {
-                    tracing::$level!(target: "plugin", plugin, at = target, "{message}")
+                    tracing::$level!(target: "plugin", plugin, at = &*target, "{message}")
                 } else {
-                    tracing::$level!(target: "plugin", plugin, at = target, fields, "{message}")
+                    tracing::$level!(target: "plugin", plugin, at = &*target, fields, "{message}")
                 }
             };
         }
@@ -298,6 +297,19 @@ pub(crate) fn log_sink(plugin: &str) -> LogSink {
             LogLevel::Trace => emit!(trace),
         }
     })
+}
+
+/// The text with its control characters written out.
+fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| match c {
+        '\t' => String::from(c),
+        c if c.is_control() => c.escape_default().to_string(),
+        c => String::from(c),
+    };
+    Cow::Owned(text.chars().map(shown).collect())
 }
 
 /// Everything that happens to the loop.
@@ -364,7 +376,7 @@ pub async fn run(
         }
         let worker_options = WorkerOptions {
             plugin: prepared.run.plugin,
-            limits: options.limits.clone(),
+            limits: prepared.run.limits,
             settings: prepared.settings,
             logs: prepared.logs,
             sink: prepared.sink,

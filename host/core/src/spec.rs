@@ -554,7 +554,8 @@ const MAX_MESSAGE: usize = 2_048;
 
 /// A name as a mistake shows it: names may be of any length until they are checked.
 fn shown(name: &str) -> &str {
-    name.get(..name.floor_char_boundary(300)).unwrap_or_default()
+    name.get(..name.floor_char_boundary(300))
+        .unwrap_or_default()
 }
 
 struct Errors<'a> {

@@ -474,10 +474,7 @@ impl Gathered {
 /// # Errors
 /// [`ReadError::InvalidPath`]: one does not compile, or they are too many;
 /// [`ReadError::OutOfTime`].
-pub fn select_paths(
-    fields: &[&str],
-    has_time: &dyn Fn() -> bool,
-) -> Result<Vec<Path>, ReadError> {
+pub fn select_paths(fields: &[&str], has_time: &dyn Fn() -> bool) -> Result<Vec<Path>, ReadError> {
     if fields.len() > MAX_FIELDS {
         return Err(ReadError::InvalidPath(format!(
             "{} fields: select takes at most {MAX_FIELDS}",

@@ -143,9 +143,7 @@ impl Reader {
         let until = self.until;
         let has_time = move || Instant::now() < until;
         let Some(plan) = self.store.cached_plan() else {
-            return self
-                .store
-                .select_while(fields, keys, self.limit, &has_time);
+            return self.store.select_while(fields, keys, self.limit, &has_time);
         };
         let paths = select_paths(fields, &has_time)?;
         let which = match keys {

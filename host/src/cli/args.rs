@@ -5,10 +5,15 @@ use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
-    completions::CompletionsArgs, inspect::InspectArgs, manifests::ManifestsArgs,
-    plugins::FetchArgs, rbac::RbacArgs,
+    completions::CompletionsArgs, inspect::InspectArgs, limits::GrantArgs, limits::LimitArgs,
+    manifests::ManifestsArgs, plugins::FetchArgs, rbac::RbacArgs,
 };
-use crate::{config::parse_duration, grants::Grant, output::OutputTarget, source::PluginSource};
+use crate::{
+    config::{parse_duration, parse_size},
+    grants::Grant,
+    output::OutputTarget,
+    source::PluginSource,
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -183,39 +188,18 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "[ADDRESS:]PORT")]
     pub(super) listen: Option<ListenArg>,
 
-    /// Memory that a plugin may use.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "256MiB",
-        help_heading = "Limits"
-    )]
-    pub(super) memory_limit: SizeArg,
+    #[command(flatten)]
+    pub(super) limits: LimitArgs,
 
-    /// Time that one callback may take.
-    #[arg(
-        long,
-        value_name = "DURATION",
-        default_value = "10s",
-        help_heading = "Limits"
-    )]
-    pub(super) callback_timeout: DurationArg,
-
-    /// Output that one callback may write.
-    #[arg(
-        long,
-        value_name = "SIZE",
-        default_value = "64MiB",
-        help_heading = "Limits"
-    )]
-    pub(super) output_limit: SizeArg,
+    #[command(flatten)]
+    pub(super) grants: GrantArgs,
 
     /// Memory for objects of cached stores that were fetched, of all plugins together.
     #[arg(
         long,
         value_name = "SIZE",
         default_value = "64MiB",
-        help_heading = "Limits"
+        help_heading = "Limits of the host"
     )]
     pub(super) cache_limit: SizeArg,
 
@@ -326,23 +310,7 @@ impl FromStr for SizeArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is no size: write `64MiB`, `1GiB`, or bytes");
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
-        let number: u64 = text[..digits].parse().map_err(|_| wrong())?;
-        let unit = match &text[digits..] {
-            "" | "B" => 1,
-            "K" | "Ki" | "KiB" => 1 << 10,
-            "M" | "Mi" | "MiB" => 1 << 20,
-            "G" | "Gi" | "GiB" => 1 << 30,
-            _ => return Err(wrong()),
-        };
-        number
-            .checked_mul(unit)
-            .filter(|bytes| *bytes > 0)
-            .map(Self)
-            .ok_or_else(wrong)
+        parse_size(text).map(Self)
     }
 }
 
@@ -364,21 +332,6 @@ mod tests {
         }
         for text in ["", "70000", "localhost", "host:80"] {
             assert!(text.parse::<ListenArg>().is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn sizes_have_units() {
-        for (text, bytes) in [
-            ("64MiB", 64 << 20),
-            ("1Gi", 1 << 30),
-            ("512", 512),
-            ("2K", 2048),
-        ] {
-            assert_eq!(text.parse::<SizeArg>().unwrap(), SizeArg(bytes));
-        }
-        for text in ["", "MiB", "0", "1TB", "-1", "99999999999GiB"] {
-            assert!(text.parse::<SizeArg>().is_err(), "{text:?}");
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     config::Config,
     deploy::{self, CONFIG_FILE, Document, OUTPUTS, PLUGINS, Sizes, Workload, roles},
     output::OutputTarget,
+    plugin::Limits,
     source::PluginSource,
 };
 
@@ -277,6 +278,11 @@ fn workload(args: &ManifestsArgs, run: &RunArgs, described: &[Described]) -> Wor
     if targets().any(|target| *target == OutputTarget::Stdout) {
         notes.push("What is rendered is in the log of the pod that leads: --output configmap:NAME puts it into the cluster.".to_owned());
     }
+    // Of each plugin; the configuration may give one of them more.
+    let shared = run.limits.limits();
+    let limits = described.iter().map(|p| p.config.limits.over(&shared));
+    let limits: Vec<_> = limits.chain([shared.clone()]).collect();
+    let greatest = |of: fn(&Limits) -> u64| limits.iter().map(of).max().unwrap_or_default();
     Workload {
         owner: args.plugins.owner(&args.name),
         image: args.image.clone(),
@@ -293,8 +299,8 @@ fn workload(args: &ManifestsArgs, run: &RunArgs, described: &[Described]) -> Wor
                 .map(|plugin| u64::try_from(plugin.plugin.size()).unwrap_or(u64::MAX))
                 .max()
                 .unwrap_or_default(),
-            memory: run.memory_limit.0,
-            output: run.output_limit.0,
+            memory: greatest(|limits| limits.memory),
+            output: greatest(|limits| limits.output_bytes),
             cache: run.cache_limit.0,
         },
         notes,

@@ -4,11 +4,13 @@ mod args;
 mod completions;
 mod election;
 mod inspect;
+mod limits;
 mod manifests;
 mod offline;
 mod plugins;
 mod rbac;
 mod serve;
+mod signals;
 
 use std::{
     collections::BTreeMap, io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration,
@@ -19,14 +21,17 @@ use haptic_cluster::{Cluster, Feed, Options};
 use kube::client::Body;
 use tracing::info;
 
-use self::args::{Args, Command, LogFormat, RunArgs};
+use self::{
+    args::{Args, Command, LogFormat, RunArgs},
+    signals::Signals,
+};
 use crate::{
     access::{self, Access, AccessError, AccessOptions},
     chain::chain,
     config::{self, Config, ConfigError, PluginConfig},
     observe::{ServeError, Server},
     output::{Occupancy, OutputTarget, hook::HookConfig},
-    plugin::{Limits, Runtime, RuntimeError, RuntimeOptions},
+    plugin::{Runtime, RuntimeError, RuntimeOptions},
     run::{self, PluginRun, RunError, RunOptions},
     source::SourceError,
 };
@@ -36,6 +41,7 @@ mod exit {
     pub(super) const PLUGIN: u8 = 1;
     pub(super) const CONFIGURATION: u8 = 2;
     pub(super) const CLUSTER: u8 = 3;
+    pub(super) const INTERRUPTED: u8 = 130;
 }
 
 /// Runs the command line of this process.
@@ -148,6 +154,8 @@ fn init_logs(args: &Args) {
 }
 
 async fn host(args: RunArgs) -> anyhow::Result<()> {
+    let interrupted = if args.once { exit::INTERRUPTED } else { 0 };
+    let signals = Signals::listen(interrupted)?;
     let config = match &args.config {
         Some(path) => config::load(path)?,
         None => Config::default(),
@@ -161,13 +169,6 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         false => Occupancy::Alone,
     };
     let mut runs = load(&args, config.plugins, occupancy, &runtime).await?;
-    let limits = Limits {
-        memory: args.memory_limit.0,
-        callback_time: args.callback_timeout.0,
-        output_bytes: args.output_limit.0,
-        answer_bytes: args.memory_limit.0 / 2,
-        ..Limits::default()
-    };
     // Everything that can be wrong without a cluster is found before one is asked.
     let (access, _embedded) = if args.manifests.is_empty() {
         let options = AccessOptions {
@@ -190,7 +191,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
     place(&mut runs, own_namespace)?;
     let (mut prepared, mut refused) = (Vec::new(), Vec::new());
     for plugin in runs {
-        match run::prepare(plugin, &limits, &access).await {
+        match run::prepare(plugin, &access).await {
             Ok(plugin) => prepared.push(plugin),
             Err(error) => refused.push(error),
         }
@@ -206,7 +207,6 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
     };
     reach(&access, patience).await?;
     let options = RunOptions {
-        limits,
         once: args.once,
         once_timeout: args.timeout.0,
         diff: args.diff,
@@ -217,7 +217,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         Some(address) => Some(listen(address.0).await?),
         None => None,
     };
-    run::run(access, prepared, options, server, stop_signal()).await?;
+    run::run(access, prepared, options, server, signals.stop()).await?;
     Ok(())
 }
 
@@ -325,9 +325,19 @@ async fn load(
         }
         let command = config.on_output.clone().or_else(|| args.on_output.clone());
         let timeout = config.on_output_timeout.unwrap_or(args.on_output_timeout.0);
-        info!(plugin = name, bytes = plugin.size(), "loaded");
+        let plugin = plugin.with_sandbox(args.grants.sandbox(&name, &config)?);
+        let compilation = plugin.compilation();
+        info!(
+            plugin = name,
+            bytes = plugin.size(),
+            cached = compilation.cached,
+            took = ?compilation.duration,
+            "loaded"
+        );
+        let limits = config.limits.over(&args.limits.limits());
         runs.push(PluginRun {
             plugin,
+            limits,
             output,
             occupancy,
             force_conflicts: config.force_conflicts.unwrap_or(args.force_conflicts),
@@ -366,28 +376,6 @@ fn place(runs: &mut [PluginRun], own_namespace: Option<&str>) -> Result<(), Wron
         taken.push(absolute);
     }
     Ok(())
-}
-
-/// Resolves at SIGTERM or SIGINT; a second one ends the process at once.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        std::process::exit(130);
-    });
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::{io::Write, path::Path};
 
 use haptic_cluster::{Options, Script};
 
-use super::{Embedded, Wrong, args::ClusterArgs, embedded, stop_signal};
+use super::{Embedded, Wrong, args::ClusterArgs, embedded, signals::Signals};
 
 pub(super) async fn serve(args: ClusterArgs) -> anyhow::Result<()> {
+    let signals = Signals::listen(0)?;
     let options = Options {
         addr: args.listen,
         allow_non_loopback: args.allow_non_loopback,
@@ -40,7 +41,7 @@ pub(super) async fn serve(args: ClusterArgs) -> anyhow::Result<()> {
     ) {
         tracing::warn!("cannot write to standard output: {error}");
     }
-    stop_signal().await;
+    signals.stop().await;
     cluster.shutdown().await;
     Ok(())
 }

@@ -169,8 +169,7 @@ async fn select(
 ) -> Result<String, StoreError> {
     let is_plain = |field: &String| {
         // What is too long is refused unread.
-        field.len() > MAX_PATH_BYTES
-            || !field.contains(['?', ':', ',']) && !field.contains("..")
+        field.len() > MAX_PATH_BYTES || !field.contains(['?', ':', ',']) && !field.contains("..")
     };
     if fields.iter().all(is_plain) {
         return Ok(reader.select(&refs(&fields), &refs(&keys)).await?);
@@ -254,7 +253,9 @@ impl From<ReadError> for StoreError {
 fn open(cx: &mut Cx<'_>, name: &str) -> Result<Resource<StoreHandle>, StoreError> {
     let index = view(cx)
         .map_err(|_| {
-            let name = name.get(..name.floor_char_boundary(256)).unwrap_or_default();
+            let name = name
+                .get(..name.floor_char_boundary(256))
+                .unwrap_or_default();
             StoreError::NoSuchStore(format!("{name}: no callback is running"))
         })?
         .open(name)?;

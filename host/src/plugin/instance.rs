@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{cached::Bodies, chain::chain};
 use haptic_core::{
     Body, Object,
     engine::{Callback, ResourceEvent},
@@ -16,7 +17,6 @@ use wasmtime::{
     Store, Trap, UpdateDeadline,
     component::{Resource, ResourceTable},
 };
-use crate::{cached::Bodies, chain::chain};
 
 use super::{
     bindings::{exports::haptic::plugin::callbacks as wit, types},
@@ -125,10 +125,7 @@ impl Instance {
             callback: INSTANTIATION,
             message: chain(&error),
         });
-        let wasi = wasi?
-            .stdout(stdout.clone())
-            .stderr(stderr.clone())
-            .build();
+        let wasi = wasi?.stdout(stdout.clone()).stderr(stderr.clone()).build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(WASI_HANDLES);
         let state = GuestState {
@@ -343,7 +340,8 @@ fn limit_of(cause: &str, limits: &Limits) -> Option<String> {
             size(limits.call_bytes())
         ));
     }
-    if cause.contains("store handle limit exceeded") || cause.contains("resource table has no free") {
+    if cause.contains("store handle limit exceeded") || cause.contains("resource table has no free")
+    {
         return Some(format!(
             "it holds more than {WASI_HANDLES} handles of the host's, and this limit is fixed: it should drop those that it does not need any more"
         ));

@@ -203,7 +203,14 @@ mod tests {
             );
             assert_eq!(grant.to_string().parse::<DirGrant>().unwrap(), grant);
         }
-        for text in ["", "::", "/data::", "::/in", "/data::/in::w", "/a::/b::rw::x"] {
+        for text in [
+            "",
+            "::",
+            "/data::",
+            "::/in",
+            "/data::/in::w",
+            "/a::/b::rw::x",
+        ] {
             let error = text.parse::<DirGrant>().unwrap_err();
             assert!(matches!(error, SandboxError::Dir(_)), "{text}");
         }

@@ -29,8 +29,8 @@ pub(crate) fn misbehave(mode: &str, store: &Store<'_>) -> Result<(), Error> {
         "loop-imports" => {
             log::info!("it begins");
             loop {
-            black_box((store.len(), store.revision(), store.changes()?));
-            log::trace!("again");
+                black_box((store.len(), store.revision(), store.changes()?));
+                log::trace!("again");
             }
         }
         "costly-select" => costly_select(store)?,
@@ -351,18 +351,30 @@ fn wasi_granted() -> String {
     line("write /in/file", done(std::fs::write("/in/file", "x")));
     line("make /in/new", done(std::fs::write("/in/new", "x")));
     line("remove /in/file", done(std::fs::remove_file("/in/file")));
-    line("read /in/../secret", std::fs::read_to_string("/in/../secret"));
+    line(
+        "read /in/../secret",
+        std::fs::read_to_string("/in/../secret"),
+    );
     line("read /in/link", std::fs::read_to_string("/in/link"));
     line("read /in/absolute", std::fs::read_to_string("/in/absolute"));
     line("read /etc/passwd", std::fs::read_to_string("/etc/passwd"));
-    line("write /out/new", done(std::fs::write("/out/new", "written")));
-    line("write /out/../escape", done(std::fs::write("/out/../escape", "x")));
+    line(
+        "write /out/new",
+        done(std::fs::write("/out/new", "written")),
+    );
+    line(
+        "write /out/../escape",
+        done(std::fs::write("/out/../escape", "x")),
+    );
     line("write /out/link", done(std::fs::write("/out/link", "x")));
     line(
         "move out of /in",
         done(std::fs::rename("/in/file", "/out/file")),
     );
-    line("connect", TcpStream::connect(("127.0.0.1", 22)).map(|_| "connected".to_owned()));
+    line(
+        "connect",
+        TcpStream::connect(("127.0.0.1", 22)).map(|_| "connected".to_owned()),
+    );
     let variables: Vec<_> = std::env::vars().collect();
     text += &format!("environment: {variables:?}\n");
     text
@@ -377,9 +389,7 @@ pub(crate) fn verbose_watches() -> Vec<Watch> {
             for _ in 0..40 {
                 watch = watch.index(name.as_str(), ["a["; 8]);
             }
-            watch
-                .keep_fields(["b["; 256])
-                .ignore_fields(["c["; 256])
+            watch.keep_fields(["b["; 256]).ignore_fields(["c["; 256])
         })
         .collect()
 }

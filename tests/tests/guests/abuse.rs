@@ -46,7 +46,10 @@ fn p1_one_call_that_would_take_minutes_is_given_up_in_time() {
     let error = failure(change(&mut test, "blue"));
     check_timeout(&error, Duration::from_secs(1));
     let logs = test.logs();
-    let told = &logs.iter().find(|l| l.message.starts_with("call ")).unwrap();
+    let told = &logs
+        .iter()
+        .find(|l| l.message.starts_with("call "))
+        .unwrap();
     assert_eq!(
         told.message,
         "call 1: Err(Other(\"the read takes longer than there is time left: select simpler paths, \
@@ -118,13 +121,17 @@ fn invariant_7_errors_do_not_repeat_what_is_longer_than_a_name() {
 
 #[test]
 fn p1_changes_above_the_limit_of_an_answer_are_an_error() {
-    for (limit, answer) in [(1_024, Err("would be larger than 1024 bytes")), (8 << 10, Ok("Ok(100)"))] {
+    for (limit, answer) in [
+        (1_024, Err("would be larger than 1024 bytes")),
+        (8 << 10, Ok("Ok(100)")),
+    ] {
         let limits = limits(|l| l.answer_bytes = limit);
         let mut test = synced(guest("large-changes").limits(limits));
         // The first is told at once; those that follow it wait for each other.
         change(&mut test, "blue").unwrap();
         for i in 0..100 {
-            test.try_apply(configmap(&format!("m{i:02}"), "red")).unwrap();
+            test.try_apply(configmap(&format!("m{i:02}"), "red"))
+                .unwrap();
         }
         let told = test.try_advance(Duration::from_secs(1));
         match answer {
@@ -179,7 +186,14 @@ fn p1_a_flood_on_stdout_is_cut_like_any_other() {
     let dropped: usize = logs
         .iter()
         .filter(|line| line.target == "haptic")
-        .map(|line| line.message.split_once(' ').unwrap().0.parse::<usize>().unwrap())
+        .map(|line| {
+            line.message
+                .split_once(' ')
+                .unwrap()
+                .0
+                .parse::<usize>()
+                .unwrap()
+        })
         .sum();
     assert_eq!(passed + dropped, 100_000);
     assert!(dropped > 50_000, "{dropped} of 100,000 were dropped");
@@ -188,11 +202,20 @@ fn p1_a_flood_on_stdout_is_cut_like_any_other() {
 #[test]
 fn p2_the_last_words_on_stderr_are_in_the_report() {
     let error = failure_of(guest("last-words"));
-    check_trap(&error, &["its stderr ended with:\n", "the words before the last, 999\nthe last words"]);
+    check_trap(
+        &error,
+        &[
+            "its stderr ended with:\n",
+            "the words before the last, 999\nthe last words",
+        ],
+    );
     let CallError::Trap { reason, .. } = &error else {
         panic!()
     };
-    assert!(!reason.contains("the words before the last, 1\n"), "{reason}");
+    assert!(
+        !reason.contains("the words before the last, 1\n"),
+        "{reason}"
+    );
 }
 
 #[test]

@@ -91,7 +91,10 @@ fn p1_a_borrowed_handle_that_is_kept_is_a_trap_that_says_what_to_do() {
 fn invariant_7_a_handle_that_the_guest_made_up_is_a_trap() {
     let forges = "(param i32 i32) (result i32)
          (call $drop (local.get 0)) (drop (call $len (i32.const 12345))) (i32.const 1024)";
-    let error = sync_failure(&watching(&format!("{DROP} {IMPORT_LEN}"), forges, ""), |_| {});
+    let error = sync_failure(
+        &watching(&format!("{DROP} {IMPORT_LEN}"), forges, ""),
+        |_| {},
+    );
     trap(&error, "unknown handle index");
 }
 
@@ -99,7 +102,10 @@ fn invariant_7_a_handle_that_the_guest_made_up_is_a_trap() {
 fn invariant_7_a_borrowed_handle_is_nothing_after_it_was_dropped() {
     let keeps = "(param i32 i32) (result i32)
          (call $drop (local.get 0)) (drop (call $len (local.get 0))) (i32.const 1024)";
-    let error = sync_failure(&watching(&format!("{DROP} {IMPORT_LEN}"), keeps, ""), |_| {});
+    let error = sync_failure(
+        &watching(&format!("{DROP} {IMPORT_LEN}"), keeps, ""),
+        |_| {},
+    );
     trap(&error, "unknown handle index");
 }
 
@@ -147,7 +153,10 @@ fn p1_a_guest_that_loops_while_the_host_writes_to_it_ends_at_the_time_limit() {
     let bytes = watching(
         &format!("{DROP} {IMPORT_CONFIG}"),
         asks,
-        &format!("(global $calls (mut i32) (i32.const 0)) {}", realloc(second)),
+        &format!(
+            "(global $calls (mut i32) (i32.const 0)) {}",
+            realloc(second)
+        ),
     );
     let error = sync_failure(&bytes, short);
     assert_eq!(
@@ -170,10 +179,17 @@ fn p1_a_guest_that_loops_when_it_is_given_its_settings_ends_at_the_time_limit() 
 
 #[test]
 fn p1_a_guest_that_loops_when_its_answer_was_read_ends_at_the_time_limit() {
-    let post = "(func (export \"cabi_post_haptic:plugin/callbacks@0.1.0#on-sync-complete\") (param i32)
+    let post =
+        "(func (export \"cabi_post_haptic:plugin/callbacks@0.1.0#on-sync-complete\") (param i32)
          (loop $again (br $again)))";
     let error = sync_failure(&watching(DROP, POLITE, post), short);
-    let timeout = matches!(error, CallError::Timeout { callback: "on-sync-complete", .. });
+    let timeout = matches!(
+        error,
+        CallError::Timeout {
+            callback: "on-sync-complete",
+            ..
+        }
+    );
     assert!(timeout, "{error:?}");
 }
 
@@ -188,7 +204,10 @@ fn invariant_7_a_guest_that_calls_the_host_while_the_host_writes_to_it_is_a_trap
         asks,
         &format!("(global $armed (mut i32) (i32.const 0)) {}", realloc(calls)),
     );
-    trap(&sync_failure(&bytes, |_| {}), "cannot leave component instance");
+    trap(
+        &sync_failure(&bytes, |_| {}),
+        "cannot leave component instance",
+    );
 }
 
 #[test]

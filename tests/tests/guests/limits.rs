@@ -179,7 +179,8 @@ fn p1_a_log_flood_is_cut_and_what_was_dropped_is_counted() {
         .filter(|line| line.target == "haptic")
         .map(|line| {
             let (count, rest) = line.message.split_once(' ').unwrap();
-            let sentence = "log lines were dropped: the limit is 200 a second (raise it with --log-limit)";
+            let sentence =
+                "log lines were dropped: the limit is 200 a second (raise it with --log-limit)";
             assert_eq!(rest, sentence);
             count.parse::<usize>().unwrap()
         })

@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod abuse;
 mod components;
 mod delivery;
 mod describe;
+mod handmade;
 mod limits;
+mod neighbours;
 mod parity;
 mod sandbox;
 
@@ -72,12 +75,16 @@ fn failure_of(builder: Builder) -> CallError {
 #[test]
 fn every_guest_has_a_test_style_19() {
     let sources = [
+        include_str!("abuse.rs"),
         include_str!("delivery.rs"),
         include_str!("describe.rs"),
         include_str!("limits.rs"),
         include_str!("parity.rs"),
         include_str!("sandbox.rs"),
         include_str!("../cached/main.rs"),
+        // Those that only a process can show.
+        include_str!("../../../host/tests/lifecycle/limits.rs"),
+        include_str!("../../../host/tests/lifecycle/signals.rs"),
     ]
     .concat();
     for mode in test_guests::MODES {

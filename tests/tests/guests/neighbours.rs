@@ -70,7 +70,10 @@ fn forget_peak() {
 
 /// Loads a plugin and shows it its first objects.
 fn load(mode: &str, limits: Limits) -> Result<Harness, String> {
-    let mut test = guest(mode).limits(limits).load().map_err(|e| e.to_string())?;
+    let mut test = guest(mode)
+        .limits(limits)
+        .load()
+        .map_err(|e| e.to_string())?;
     let leaf = json!({"a": [1, 2, 3], "b": {"c": [[1], [2]]}});
     let tree = json!((0..40).map(|_| &leaf).collect::<Vec<_>>());
     for i in 0..200 {
@@ -154,14 +157,23 @@ fn p6_what_a_hostile_plugin_costs_the_one_beside_it() {
         }
         let at = |part: usize| times[(times.len() - 1) * part / 100].as_micros();
         let mib = |kilobytes: i64| (kilobytes - before).max(0) / 1024;
-        let got = got.lock().unwrap().take().unwrap_or_else(|| "ok".to_owned());
+        let got = got
+            .lock()
+            .unwrap()
+            .take()
+            .unwrap_or_else(|| "ok".to_owned());
         println!(
             "| {mode} | {} | {} | {} | {} | {} |",
             at(50),
             at(99),
             mib(resident("VmHWM")),
             mib(resident("VmRSS")),
-            got.lines().next().unwrap_or_default().chars().take(150).collect::<String>()
+            got.lines()
+                .next()
+                .unwrap_or_default()
+                .chars()
+                .take(150)
+                .collect::<String>()
         );
     }
 }

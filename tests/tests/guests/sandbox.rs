@@ -33,7 +33,9 @@ fn p5_a_plugin_sees_what_it_is_granted_and_nothing_beside_it() {
     symlink("../secret", at("out/link")).unwrap();
     let dirs = [
         format!("{}::/in", at("in").display()).parse().unwrap(),
-        format!("{}::/out::rw", at("out").display()).parse().unwrap(),
+        format!("{}::/out::rw", at("out").display())
+            .parse()
+            .unwrap(),
     ];
     let sandbox = Sandbox::of(&dirs, &["MODE=test".parse().unwrap()]).unwrap();
     let mut test = synced(guest("wasi-granted").sandbox(sandbox));

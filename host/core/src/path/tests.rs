@@ -309,7 +309,12 @@ fn a_query_on_an_object_of_too_many_or_too_deep_values_is_an_error() {
 fn a_costly_query_is_refused_on_objects_that_a_simple_one_is_evaluated_on() {
     let element = r#"{"a":{"b":[1,2,3]},"name":"x"}"#;
     let json = format!("{{\"list\":[{}]}}", vec![element; 400].join(","));
-    let outcome = |path: &str| Path::parse(path).unwrap().extract(&json).map(|found| found.len());
+    let outcome = |path: &str| {
+        Path::parse(path)
+            .unwrap()
+            .extract(&json)
+            .map(|found| found.len())
+    };
     for (path, matches) in [("$..b", 400), ("list[?@.a.b].name", 400), ("$..a..b", 400)] {
         assert_eq!(outcome(path), Ok(matches), "{path}");
     }
@@ -344,7 +349,10 @@ fn invariant_7_many_paths_that_match_all_of_a_long_list_are_an_error() {
     };
     assert_eq!(matches(131), Ok(262_000));
     let error = matches(132).unwrap_err().to_string();
-    assert!(error.contains("the paths match more than 262,144 values"), "{error}");
+    assert!(
+        error.contains("the paths match more than 262,144 values"),
+        "{error}"
+    );
     let descendants = Path::parse("$..*").unwrap();
     let mut extractor = Extractor::new(&vec![descendants; 256]);
     let refused = extractor.extract(&json, &mut Vec::new());

@@ -218,7 +218,9 @@ fn p6_what_every_object_would_wait_for_is_bounded() {
     #[track_caller]
     fn refused(spec: &WatchSpec, place: &str, message: &str) {
         let errors = spec.plan().unwrap_err();
-        let found = errors.iter().any(|e| e.place.ends_with(place) && e.message.contains(message));
+        let found = errors
+            .iter()
+            .any(|e| e.place.ends_with(place) && e.message.contains(message));
         assert!(found, "{errors:?}");
     }
     let costly = |count: usize| WatchSpec {
@@ -231,7 +233,11 @@ fn p6_what_every_object_would_wait_for_is_bounded() {
         label_selector: Some("a".repeat(length)),
         ..secrets()
     };
-    refused(&label((64 << 10) + 1), "label-selector", "is longer than 65536 bytes");
+    refused(
+        &label((64 << 10) + 1),
+        "label-selector",
+        "is longer than 65536 bytes",
+    );
     let field = WatchSpec {
         field_selector: Some("a=b,".repeat(2_000)),
         ..secrets()

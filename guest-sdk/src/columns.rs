@@ -5,6 +5,7 @@
 //! caller's type.
 
 use std::fmt::Display;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
@@ -85,7 +86,20 @@ impl Columns {
     /// # Errors
     /// [`StoreError::Other`] when the text is not one array per field, which is the host's fault.
     pub fn rows<'de, T: Deserialize<'de>>(&'de self) -> Result<Rows<'de, T>, StoreError> {
-        let cursors = column_starts(&self.json)
+        Ok(Rows {
+            cursor: self.cursor()?,
+            fields: &self.fields,
+            row: 0,
+            item: PhantomData,
+        })
+    }
+
+    pub(crate) fn fields(&self) -> &[String] {
+        &self.fields
+    }
+
+    pub(crate) fn cursor(&self) -> Result<Cursor<'_>, StoreError> {
+        let starts = column_starts(&self.json)
             .filter(|starts| starts.len() == self.fields.len())
             .ok_or_else(|| {
                 StoreError::Other(format!(
@@ -93,11 +107,11 @@ impl Columns {
                     self.fields.len()
                 ))
             })?;
-        Ok(Rows {
-            columns: self,
-            cursors,
-            row: 0,
-            item: PhantomData,
+        Ok(Cursor {
+            json: &self.json,
+            starts,
+            column: 0,
+            print: None,
         })
     }
 }
@@ -105,9 +119,8 @@ impl Columns {
 /// The typed rows of a selection. See [`Columns::rows`].
 #[derive(Debug)]
 pub struct Rows<'de, T> {
-    columns: &'de Columns,
-    /// Where each column's next value starts; `None`: the column is at its end.
-    cursors: Vec<Option<usize>>,
+    cursor: Cursor<'de>,
+    fields: &'de [String],
     row: usize,
     item: PhantomData<fn() -> T>,
 }
@@ -116,30 +129,25 @@ impl<'de, T: Deserialize<'de>> Iterator for Rows<'de, T> {
     type Item = Result<T, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.cursors.iter().all(Option::is_none) {
+        if self.cursor.is_at_end() {
             return None;
         }
-        let mut row = Row {
-            json: &self.columns.json,
-            cursors: &mut self.cursors,
-            column: 0,
-        };
-        let result = T::deserialize(&mut row).and_then(|value| {
-            if row.column == row.cursors.len() {
+        self.cursor.begin_row();
+        let width = self.fields.len();
+        let result = T::deserialize(Row(&mut self.cursor)).and_then(|value| {
+            let taken = self.cursor.column;
+            if taken == width {
                 Ok(value)
             } else {
-                Err(de::Error::custom(format_args!(
-                    "the row's type takes {} values, {} are selected",
-                    row.column,
-                    row.cursors.len()
+                Err(malformed(format_args!(
+                    "the row's type takes {taken} values, {width} are selected"
                 )))
             }
         });
-        let column = row.column;
         self.row += 1;
         Some(result.map_err(|error| {
-            self.cursors.clear();
-            let field = self.columns.fields.get(column);
+            let field = self.fields.get(self.cursor.column);
+            self.cursor.end();
             StoreError::Decode {
                 place: match field {
                     Some(field) => format!("row {}, field `{field}`", self.row),
@@ -151,14 +159,87 @@ impl<'de, T: Deserialize<'de>> Iterator for Rows<'de, T> {
     }
 }
 
-struct Row<'c, 'de> {
+/// Where a reader of rows stands: at one value in each column.
+#[derive(Debug)]
+pub(crate) struct Cursor<'de> {
     json: &'de str,
-    cursors: &'c mut [Option<usize>],
+    /// Where each column's next value starts; `None`: the column is at its end.
+    starts: Vec<Option<usize>>,
     /// The column whose value is next.
     column: usize,
+    /// Takes in the texts of values, when somebody wants to compare rows.
+    print: Option<DefaultHasher>,
 }
 
-impl<'de> Deserializer<'de> for &mut Row<'_, 'de> {
+impl<'de> Cursor<'de> {
+    /// From here on, values that are taken make up a fingerprint.
+    pub(crate) fn begin_print(&mut self) {
+        self.print = Some(DefaultHasher::new());
+    }
+
+    /// The fingerprint of the values since [`Cursor::begin_print`]: equal for equal texts.
+    pub(crate) fn print(&mut self) -> u64 {
+        self.print.take().map_or(0, |print| print.finish())
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.starts.iter().all(Option::is_none)
+    }
+
+    pub(crate) fn begin_row(&mut self) {
+        self.column = 0;
+    }
+
+    /// The column whose value is next, counted from 0.
+    pub(crate) fn column(&self) -> usize {
+        self.column
+    }
+
+    /// Takes the next value of the row.
+    pub(crate) fn next_value<S: DeserializeSeed<'de>>(
+        &mut self,
+        seed: S,
+    ) -> Result<S::Value, serde_json::Error> {
+        let Some(start) = self.starts.get_mut(self.column) else {
+            return Err(malformed("the row has no more values"));
+        };
+        let at = start.ok_or_else(|| malformed("this column is shorter than the others"))?;
+        let rest = self.json.get(at..).unwrap_or_default();
+        let mut deserializer = serde_json::Deserializer::from_str(rest);
+        let value = seed.deserialize(&mut deserializer)?;
+        let end = at + deserializer.into_iter::<IgnoredAny>().byte_offset();
+        *start = next_start(self.json.as_bytes(), end)
+            .ok_or_else(|| malformed("a column is not a JSON array"))?;
+        if let Some(print) = &mut self.print {
+            self.json.get(at..end).hash(print);
+        }
+        self.column += 1;
+        Ok(value)
+    }
+
+    /// Leaves out the values of this row that were not taken. Where that cannot be done, this was
+    /// the last row.
+    pub(crate) fn skip_row(&mut self) {
+        let bytes = self.json.as_bytes();
+        for start in self.starts.iter_mut().skip(self.column) {
+            let next = start
+                .and_then(|at| after_value(bytes, at))
+                .and_then(|end| next_start(bytes, end));
+            match next {
+                Some(next) => *start = next,
+                None => return self.end(),
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        self.starts.fill(None);
+    }
+}
+
+struct Row<'c, 'de>(&'c mut Cursor<'de>);
+
+impl<'de> Deserializer<'de> for Row<'_, 'de> {
     type Error = serde_json::Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
@@ -179,38 +260,32 @@ impl<'de> Deserializer<'de> for &mut Row<'_, 'de> {
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut Row<'_, 'de> {
+impl<'de> SeqAccess<'de> for Row<'_, 'de> {
     type Error = serde_json::Error;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(
         &mut self,
         seed: S,
     ) -> Result<Option<S::Value>, Self::Error> {
-        let Some(cursor) = self.cursors.get_mut(self.column) else {
+        if self.0.column == self.0.starts.len() {
             return Ok(None);
-        };
-        let start = cursor.ok_or_else(|| malformed("this column is shorter than the others"))?;
-        let rest = self.json.get(start..).unwrap_or_default();
-        let mut deserializer = serde_json::Deserializer::from_str(rest);
-        let value = seed.deserialize(&mut deserializer)?;
-        let end = start + deserializer.into_iter::<IgnoredAny>().byte_offset();
-        *cursor = after_value(self.json.as_bytes(), end)?;
-        self.column += 1;
-        Ok(Some(value))
+        }
+        self.0.next_value(seed).map(Some)
     }
 
     fn size_hint(&self) -> Option<usize> {
-        Some(self.cursors.len() - self.column)
+        Some(self.0.starts.len() - self.0.column)
     }
 }
 
-/// Where the next value of a column starts, if there is one, when the last one ended at `end`.
-fn after_value(json: &[u8], end: usize) -> Result<Option<usize>, serde_json::Error> {
+/// Where the next value of a column starts, when the last one ended at `end`; `Some(None)` when it
+/// was the last; `None` when this is no array.
+fn next_start(json: &[u8], end: usize) -> Option<Option<usize>> {
     let end = skip_space(json, end);
     match json.get(end) {
-        Some(b',') => Ok(Some(skip_space(json, end + 1))),
-        Some(b']') => Ok(None),
-        _ => Err(malformed("a column is not a JSON array")),
+        Some(b',') => Some(Some(skip_space(json, end + 1))),
+        Some(b']') => Some(None),
+        _ => None,
     }
 }
 
@@ -233,7 +308,7 @@ fn column_starts(json: &str) -> Option<Vec<Option<usize>>> {
         }
         let first = skip_space(json, at + 1);
         starts.push((*json.get(first)? != b']').then_some(first));
-        at = skip_space(json, after_array(json, at)?);
+        at = skip_space(json, after_value(json, at)?);
         match *json.get(at)? {
             b',' => at = skip_space(json, at + 1),
             b']' => return Some(starts),
@@ -242,34 +317,55 @@ fn column_starts(json: &str) -> Option<Vec<Option<usize>>> {
     }
 }
 
-/// The index after the array that opens at `open`.
-fn after_array(json: &[u8], open: usize) -> Option<usize> {
-    let mut at = open;
-    let mut depth = 0_usize;
-    loop {
-        match *json.get(at)? {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
-            }
-            b'"' => loop {
-                at += 1;
+/// The index after the value that begins at `start`, by its nesting alone.
+pub(crate) fn after_value(json: &[u8], start: usize) -> Option<usize> {
+    match *json.get(start)? {
+        b'"' => after_string(json, start),
+        b'[' | b'{' => {
+            let mut at = start;
+            let mut depth = 0_usize;
+            loop {
                 match *json.get(at)? {
-                    b'\\' => at += 1,
-                    b'"' => break,
+                    b'[' | b'{' => depth += 1,
+                    b']' | b'}' => {
+                        depth -= 1;
+                        if depth == 0 {
+                            return Some(at + 1);
+                        }
+                    }
+                    b'"' => {
+                        at = after_string(json, at)?;
+                        continue;
+                    }
                     _ => {}
                 }
-            },
-            _ => {}
+                at += 1;
+            }
         }
-        at += 1;
+        _ => {
+            let rest = json.get(start..)?;
+            let end = rest
+                .iter()
+                .position(|byte| matches!(byte, b',' | b']' | b'}' | b' ' | b'\n' | b'\t' | b'\r'));
+            Some(start + end.unwrap_or(rest.len()))
+        }
     }
 }
 
-fn skip_space(json: &[u8], mut at: usize) -> usize {
+/// The index after the string whose quote is at `open`.
+pub(crate) fn after_string(json: &[u8], open: usize) -> Option<usize> {
+    let mut at = open + 1;
+    loop {
+        let rest = json.get(at..)?;
+        at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
+        if json[at] == b'"' {
+            return Some(at + 1);
+        }
+        at += 2;
+    }
+}
+
+pub(crate) fn skip_space(json: &[u8], mut at: usize) -> usize {
     while matches!(json.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
         at += 1;
     }

@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::settings::{Problems, Settings};
 use crate::{json, sys};
 
 /// The settings that the operator's configuration gives this plugin: JSON text, `{}` if it gives
@@ -72,5 +73,19 @@ impl Config {
     /// [`describe`](crate::Plugin::describe), where the operator sees it before anything starts.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         json::parse(&self.json).map_err(|message| ConfigError { message })
+    }
+
+    /// The settings as a type that checks itself: everything that is wrong, each with its place.
+    ///
+    /// # Errors
+    /// As for [`parse`](Config::parse), and what [`Settings::check`] finds.
+    pub fn settings<T: Settings>(&self) -> Result<T, ConfigError> {
+        let settings: T = self.parse()?;
+        let mut problems = Problems::default();
+        settings.check(&mut problems);
+        match problems.into_text() {
+            None => Ok(settings),
+            Some(message) => Err(ConfigError { message }),
+        }
     }
 }

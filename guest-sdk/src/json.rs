@@ -39,6 +39,15 @@ pub(crate) fn without_position(error: &serde_json::Error) -> String {
 
 /// `namespace/name` of an object's JSON, `name` if it has no namespace, for error messages.
 pub(crate) fn identity(json: &str) -> String {
+    match names(json) {
+        Some((namespace, name)) if namespace.is_empty() => name,
+        Some((namespace, name)) => format!("{namespace}/{name}"),
+        None => "an object without metadata.name".to_owned(),
+    }
+}
+
+/// Namespace, empty for none, and name of an object's JSON.
+pub(crate) fn names(json: &str) -> Option<(String, String)> {
     #[derive(Deserialize)]
     struct Object {
         metadata: Metadata,
@@ -48,21 +57,6 @@ pub(crate) fn identity(json: &str) -> String {
         namespace: Option<String>,
         name: String,
     }
-    match serde_json::from_str::<Object>(json) {
-        Ok(Object {
-            metadata:
-                Metadata {
-                    namespace: Some(namespace),
-                    name,
-                },
-        }) => format!("{namespace}/{name}"),
-        Ok(Object {
-            metadata:
-                Metadata {
-                    namespace: None,
-                    name,
-                },
-        }) => name,
-        Err(_) => "an object without metadata.name".to_owned(),
-    }
+    let Object { metadata } = serde_json::from_str(json).ok()?;
+    Some((metadata.namespace.unwrap_or_default(), metadata.name))
 }

@@ -62,8 +62,13 @@
 //! [`native::Backend`] the test installs.
 //!
 //! - [`Plugin`]: the callbacks. [`Watch`]: what the host is asked to watch.
+//! - [`Resource`](resource): a struct as a typed view of a watch. [`Cache`]: its objects, kept and
+//!   brought up to date by what changed.
 //! - [`Store`], [`Columns`], [`all_synced`]: reads.
-//! - [`output`], [`log`], [`Config`]: writes, log lines, settings.
+//! - [`output`], [`log`], [`Config`], [`Settings`]: writes, log lines, settings.
+//!
+//! Features: `log` and `tracing` make what libraries log with those crates the plugin's lines;
+//! `k8s-openapi` adds [`Watch::of`](Watch) for its types, which every typed read can answer with.
 //!
 //! What panics, loops for ever or takes too much memory is ended by the host, which then starts a
 //! new instance; the text of a panic reaches the host's log at error level.
@@ -71,6 +76,8 @@
 #[cfg(target_family = "wasm")]
 #[doc(hidden)]
 pub mod bindings;
+mod bridge;
+pub mod cache;
 mod columns;
 mod config;
 mod error;
@@ -84,14 +91,20 @@ pub mod log;
 pub mod native;
 pub mod output;
 mod plugin;
+pub mod resource;
+mod session;
+pub mod settings;
 pub mod store;
 mod sys;
 mod watch;
 
+pub use cache::Cache;
 pub use columns::{Columns, Rows};
 pub use config::{Config, ConfigError};
 pub use error::Error;
 pub use plugin::{Change, ChangeKind, ChangeStats, Plugin, ResourceEvent};
+pub use resource::Resource;
+pub use settings::Settings;
 pub use store::{Store, StoreError, all_synced};
 pub use watch::{NamedIndex, Scope, Storage, Watch};
 

@@ -40,6 +40,13 @@ pub fn write(level: Level, target: &str, message: &str, fields: &[(&str, &str)])
     sys::log(level, target, message, fields);
 }
 
+/// The least important level at which lines of libraries pass: those of the `log` and `tracing`
+/// crates, with the features of their names. Default: [`Level::Info`], because a library that talks
+/// much would use up the lines a second that the host takes. Lines of this module always pass.
+pub fn set_library_level(level: Level) {
+    crate::bridge::set_level(level);
+}
+
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __log {

@@ -122,6 +122,19 @@ impl Watch {
         }
     }
 
+    /// A watch of a collection of this type, named like its plural. Feature `k8s-openapi`.
+    ///
+    /// ```ignore
+    /// let watch = Watch::of::<k8s_openapi::api::networking::v1::Ingress>();
+    /// assert_eq!(watch.api_version, "networking.k8s.io/v1");
+    /// // … and in a callback:
+    /// let ingresses: Vec<Ingress> = Store::open("ingresses")?.list()?;
+    /// ```
+    #[cfg(feature = "k8s-openapi")]
+    pub fn of<K: k8s_openapi::Resource>() -> Self {
+        Watch::new(K::URL_PATH_SEGMENT, K::API_VERSION, K::URL_PATH_SEGMENT)
+    }
+
     /// A watch of one object by name. Its namespace comes from [`Watch::namespace`] or
     /// [`Watch::own_namespace`]; a kind without namespaces needs neither.
     pub fn object(

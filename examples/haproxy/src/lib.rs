@@ -11,10 +11,12 @@ pub mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use haptic_guest::{ChangeStats, Config, Error, Plugin, ResourceEvent, Store, Watch, log, output};
+use haptic_guest::{
+    Config, Error, Plugin, Resource, ResourceEvent, Watch, all_synced, log, output,
+};
 use serde::Deserialize;
 
-use model::Model;
+use model::{Ingress, Model, Service, Slice, TlsSecret};
 use plan::Warning;
 use settings::{Settings, Tuning};
 
@@ -33,31 +35,11 @@ impl Plugin for Haproxy {
     fn describe(config: &Config) -> Result<Vec<Watch>, Error> {
         let settings = Settings::from_config(config)?;
         Ok(vec![
-            Watch::new("ingresses", "networking.k8s.io/v1", "ingresses")
-                .field_selector(format!("spec.ingressClassName={}", settings.ingress_class))
-                .keep_fields([
-                    "metadata.creationTimestamp",
-                    "spec.defaultBackend",
-                    "spec.rules",
-                    "spec.tls",
-                ]),
-            Watch::new("services", "v1", "services").keep_fields(["spec.ports"]),
-            Watch::new("endpointslices", "discovery.k8s.io/v1", "endpointslices")
-                .keep_fields([
-                    r"metadata.labels.kubernetes\.io/service-name",
-                    "endpoints",
-                    "ports",
-                ])
-                // What moves without the proxy having to know.
-                .ignore_fields([
-                    "endpoints[*].targetRef",
-                    "endpoints[*].nodeName",
-                    "endpoints[*].zone",
-                    "endpoints[*].hints",
-                ]),
-            Watch::new("secrets", "v1", "secrets")
-                .field_selector("type=kubernetes.io/tls")
-                .keep_fields([r"data.tls\.crt", r"data.tls\.key"]),
+            Ingress::watch()
+                .field_selector(format!("spec.ingressClassName={}", settings.ingress_class)),
+            Service::watch(),
+            Slice::watch(),
+            TlsSecret::watch(),
             Watch::object(TUNING, "v1", "configmaps", settings.config_map.name)
                 .namespace(settings.config_map.namespace)
                 .keep_fields(["data"]),
@@ -72,17 +54,6 @@ impl Plugin for Haproxy {
         })
     }
 
-    fn on_sync_complete(&mut self, store: &Store<'_>, _initial_count: u32) -> Result<(), Error> {
-        self.model.forget(store.name())?;
-        self.model.load(store)?;
-        self.render()
-    }
-
-    fn on_change(&mut self, store: &Store<'_>, _stats: ChangeStats) -> Result<(), Error> {
-        self.model.load(store)?;
-        self.render()
-    }
-
     fn on_resource_change(&mut self, _watch: &str, event: ResourceEvent) -> Result<(), Error> {
         #[derive(Deserialize)]
         struct ConfigMap {
@@ -90,14 +61,14 @@ impl Plugin for Haproxy {
         }
         let config_map: Option<ConfigMap> = event.current()?;
         self.model.tuning = Some(config_map.and_then(|map| map.data).unwrap_or_default());
-        self.render()
+        if all_synced() { self.render() } else { Ok(()) }
     }
 
-    /// Renders once everything has been read, which also after a restart of this instance means
-    /// that nothing is rendered from half of the cluster.
+    /// Called when all stores are synced, and after every change: nothing is rendered from half of
+    /// the cluster. The ConfigMap, or its absence, is told after the stores.
     fn render(&mut self) -> Result<(), Error> {
-        self.model.catch_up()?;
-        let (true, Some(data)) = (self.model.is_complete(), &self.model.tuning) else {
+        self.model.update()?;
+        let Some(data) = &self.model.tuning else {
             return Ok(());
         };
         let (tuning, complaints) = Tuning::new(&self.settings, data);

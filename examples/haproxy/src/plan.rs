@@ -6,7 +6,10 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::certificate;
-use crate::model::{Backend, Id, Ingress, Model, PortRef, Row, ServicePort, Slice, Table};
+use haptic_guest::Cache;
+use haptic_guest::cache::Key;
+
+use crate::model::{Backend, Ingress, Model, PortRef, ServicePort, Slice};
 use crate::names::{Host, Name, RulePath};
 
 /// What the proxy shall do.
@@ -75,11 +78,7 @@ pub fn plan(model: &Model) -> Plan {
         slices: slices_by_service(&model.slices),
         plan: Plan::default(),
     };
-    planner.report_misshapen("Ingress", &model.ingresses);
-    planner.report_misshapen("Service", &model.services);
-    planner.report_misshapen("EndpointSlice", &model.slices);
-    planner.report_misshapen("Secret", &model.secrets);
-    let mut ingresses: Vec<&Ingress> = model.ingresses.rows.values().collect();
+    let mut ingresses: Vec<&Ingress> = model.ingresses.values().collect();
     // Timestamps are RFC 3339 in UTC, which sorts as text. The sort is stable.
     ingresses.sort_by_key(|ingress| (ingress.created.is_none(), &ingress.created));
     for ingress in ingresses {
@@ -88,9 +87,9 @@ pub fn plan(model: &Model) -> Plan {
     planner.plan
 }
 
-fn slices_by_service(slices: &Table<Slice>) -> BTreeMap<(&str, &str), Vec<&Slice>> {
+fn slices_by_service(slices: &Cache<Slice>) -> BTreeMap<(&str, &str), Vec<&Slice>> {
     let mut by_service: BTreeMap<(&str, &str), Vec<&Slice>> = BTreeMap::new();
-    for slice in slices.rows.values() {
+    for slice in slices.values() {
         if let Some(service) = &slice.service {
             by_service
                 .entry((&slice.namespace, service))
@@ -113,15 +112,6 @@ impl Planner<'_> {
             subject: format!("Ingress {}/{}", ingress.namespace, ingress.name),
             text,
         });
-    }
-
-    fn report_misshapen<R: Row>(&mut self, kind: &str, table: &Table<R>) {
-        for ((namespace, name), why) in &table.misshapen {
-            self.plan.warnings.insert(Warning {
-                subject: format!("{kind} {namespace}/{name}"),
-                text: format!("left out, it is not what the API says: {why}"),
-            });
-        }
     }
 
     fn add(&mut self, ingress: &Ingress) {
@@ -248,12 +238,11 @@ impl Planner<'_> {
         match self.plan.certificates.entry((namespace.clone(), name)) {
             Entry::Occupied(entry) => Ok(entry.into_mut()),
             Entry::Vacant(entry) => {
-                let id: Id = (namespace.to_string(), secret.to_owned());
+                let key = Key::new(namespace.to_string(), secret);
                 let secret = self
                     .model
                     .secrets
-                    .rows
-                    .get(&id)
+                    .get(&key)
                     .ok_or("there is no such Secret of type kubernetes.io/tls")?;
                 Ok(entry.insert(Certificate {
                     pem: certificate::pem(secret)?,
@@ -273,8 +262,7 @@ impl Planner<'_> {
         let row = self
             .model
             .services
-            .rows
-            .get(&(namespace.to_string(), service.to_string()))
+            .get(&Key::new(namespace.to_string(), service.to_string()))
             .ok_or_else(|| format!("there is no Service {service}"))?;
         let port = row
             .ports

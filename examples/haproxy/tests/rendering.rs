@@ -7,25 +7,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use haproxy_plugin::model::{Model, Row, Service, Slice, Table, TlsSecret};
+use haproxy_plugin::model::{Model, Service, Slice, TlsSecret};
 use haproxy_plugin::plan::{Plan, plan};
 use haproxy_plugin::render::render;
 use haproxy_plugin::settings::{Settings, Tuning};
+use haptic_guest::{Cache, cache::Key, resource::ObjectView};
 use serde_json::{Value, json};
 
-/// What `select` answers for one field of one object.
-fn field(object: &Value, path: &str) -> Value {
-    let path = path.replace(r"\.", "\0");
-    path.split('.')
-        .try_fold(object, |value, name| value.get(name.replace('\0', ".")))
-        .cloned()
-        .unwrap_or(Value::Null)
-}
-
-fn insert<R: Row>(table: &mut Table<R>, object: &Value) {
-    let fields = R::FIELDS.iter().map(|path| field(object, path)).collect();
-    let row: R = serde_json::from_value(Value::Array(fields)).unwrap();
-    table.rows.insert(row.id(), row);
+fn insert<T: ObjectView>(cache: &mut Cache<T>, object: &Value) {
+    let text = |name: &str| object["metadata"][name].as_str().unwrap();
+    let key = Key::new(text("namespace"), text("name"));
+    cache.insert(key, T::from_json(&object.to_string()).unwrap());
 }
 
 fn model<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Model {

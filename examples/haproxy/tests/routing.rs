@@ -9,16 +9,21 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use haproxy_plugin::model::{Model, Row, Table};
+use haproxy_plugin::model::Model;
 use haproxy_plugin::plan::plan;
 use haproxy_plugin::render::render;
 use haproxy_plugin::settings::{Settings, Tuning};
+use haptic_guest::{Cache, cache::Key, resource::ObjectView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn insert<R: Row>(table: &mut Table<R>, fields: Value) {
-    let row: R = serde_json::from_value(fields).unwrap();
-    table.rows.insert(row.id(), row);
+fn insert<T: ObjectView>(cache: &mut Cache<T>, name: &str, mut object: Value) {
+    object["metadata"]["namespace"] = json!("shop");
+    object["metadata"]["name"] = json!(name);
+    cache.insert(
+        Key::new("shop", name),
+        T::from_json(&object.to_string()).unwrap(),
+    );
 }
 
 /// Serves its own name, to one connection after the other, for the life of the test process.
@@ -63,10 +68,19 @@ impl Proxy {
         let services: BTreeSet<&str> = rules.iter().map(|rule| rule.3).chain([default]).collect();
         for name in services {
             let port = serve(name.to_owned());
-            insert(&mut model.services, json!(["shop", name, [{"port": 80}]]));
+            insert(
+                &mut model.services,
+                name,
+                json!({"spec": {"ports": [{"port": 80}]}}),
+            );
             insert(
                 &mut model.slices,
-                json!(["shop", name, name, [{"port": port}], [{"addresses": ["127.0.0.1"]}]]),
+                name,
+                json!({
+                    "metadata": {"labels": {"kubernetes.io/service-name": name}},
+                    "ports": [{"port": port}],
+                    "endpoints": [{"addresses": ["127.0.0.1"]}],
+                }),
             );
         }
         let backend = |name: &str| json!({"service": {"name": name, "port": {"number": 80}}});
@@ -80,7 +94,8 @@ impl Proxy {
             .collect();
         insert(
             &mut model.ingresses,
-            json!(["shop", "all", null, backend(default), rules, null]),
+            "all",
+            json!({"spec": {"defaultBackend": backend(default), "rules": rules}}),
         );
         let port = {
             let free = TcpListener::bind("127.0.0.1:0").unwrap();

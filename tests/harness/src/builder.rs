@@ -100,6 +100,77 @@ impl Harness {
             Ok(Box::new(Native::<P>::new(limits, settings, logs)?))
         }))
     }
+
+    /// Both ways to run a plugin, for a test that is to hold in both:
+    ///
+    /// ```no_run
+    /// # use haptic_guest::{Config, Error, Plugin, Watch};
+    /// # struct MyPlugin;
+    /// # impl Plugin for MyPlugin {
+    /// #     fn describe(_: &Config) -> Result<Vec<Watch>, Error> { Ok(vec![]) }
+    /// #     fn new(_: &Config) -> Result<Self, Error> { Ok(MyPlugin) }
+    /// # }
+    /// # use haptic_harness::Harness;
+    /// for plugin in Harness::both::<MyPlugin>("target/wasm32-wasip2/release/my_plugin.wasm") {
+    ///     let mut test = plugin.load().unwrap();
+    ///     test.sync();
+    /// }
+    /// ```
+    ///
+    /// [`test_both!`](crate::test_both) makes a test of each.
+    pub fn both<P: Plugin>(component: impl AsRef<Path>) -> [Builder; 2] {
+        [Self::native::<P>(), Self::wasm(component)]
+    }
+}
+
+/// Makes two tests of each function: `name::native`, where it is given the plugin type, and
+/// `name::component`, where it is given the component in the file.
+///
+/// ```no_run
+/// # use haptic_guest::{Config, Error, Plugin, Watch};
+/// # struct MyPlugin;
+/// # impl Plugin for MyPlugin {
+/// #     fn describe(_: &Config) -> Result<Vec<Watch>, Error> { Ok(vec![]) }
+/// #     fn new(_: &Config) -> Result<Self, Error> { Ok(MyPlugin) }
+/// # }
+/// use haptic_harness::test_both;
+///
+/// test_both! {
+///     MyPlugin, "target/wasm32-wasip2/release/my_plugin.wasm";
+///
+///     fn it_renders_nothing_from_nothing(plugin: Builder) {
+///         let mut test = plugin.load().unwrap();
+///         test.sync();
+///         assert!(test.outputs().is_empty());
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! test_both {
+    (
+        $plugin:ty, $component:expr;
+        $($(#[$meta:meta])* fn $name:ident($builder:ident: Builder) $body:block)*
+    ) => {
+        $(
+            mod $name {
+                #[allow(unused_imports, reason = "a body may need nothing of its file")]
+                use super::*;
+
+                $(#[$meta])*
+                fn both($builder: $crate::Builder) $body
+
+                #[test]
+                fn native() {
+                    both($crate::Harness::native::<$plugin>());
+                }
+
+                #[test]
+                fn component() {
+                    both($crate::Harness::wasm($component));
+                }
+            }
+        )*
+    };
 }
 
 impl Builder {

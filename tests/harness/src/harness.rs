@@ -1,7 +1,7 @@
 //! The test itself: a clock that stands still, the host's engine, and a runner.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -13,7 +13,11 @@ use haptic_core::{
     spec::WatchPlan,
     watch::WatchOutput,
 };
-use haptic_host::{cached::Bodies, plugin::LogLine};
+use haptic_host::{
+    cached::Bodies,
+    plugin::{CallError, LogLine},
+};
+use serde_json::Value;
 
 use crate::{
     objects::{Kinds, Objects},
@@ -38,7 +42,16 @@ pub struct Harness {
     now: Time,
     logs: Arc<Mutex<Vec<LogLine>>>,
     callbacks: Vec<Callback>,
+    faults: VecDeque<Fault>,
     outputs: BTreeMap<String, Vec<u8>>,
+}
+
+/// What is to happen to a callback.
+enum Fault {
+    /// It traps at its end.
+    Trap,
+    /// Its outputs are not committed, for this reason.
+    Commit(String),
 }
 
 impl Harness {
@@ -63,6 +76,7 @@ impl Harness {
             now: Time::ZERO,
             logs,
             callbacks: Vec::new(),
+            faults: VecDeque::new(),
             outputs: BTreeMap::new(),
         }
     }
@@ -283,6 +297,11 @@ impl Harness {
         Ok(())
     }
 
+    /// Takes the log lines and forgets them: what the next steps log stands alone.
+    pub fn take_logs(&mut self) -> Vec<LogLine> {
+        std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Everything that the plugin logged so far, failed callbacks included.
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
@@ -338,6 +357,40 @@ impl Harness {
         let resource = self.resource(watch);
         let state = self.server.cluster.lock();
         state.fetches.get(&resource).copied().unwrap_or(0)
+    }
+
+    /// The next callback, or the one after those that were asked for before, traps: it runs, and
+    /// at its end the instance dies, as by a panic. Its outputs are dropped, and a new instance
+    /// is told everything.
+    pub fn trap_next(&mut self) -> &mut Self {
+        self.faults.push_back(Fault::Trap);
+        self
+    }
+
+    /// The next callback, or the one after those that were asked for before, returns ok, and
+    /// then its outputs cannot be committed: a disk is full, say. For the host that is a failed
+    /// callback, of which the plugin knows nothing but that its changes come again.
+    pub fn fail_commit(&mut self, why: &str) -> &mut Self {
+        self.faults.push_back(Fault::Commit(why.to_owned()));
+        self
+    }
+
+    /// Nothing that was asked for and has not happened will.
+    pub(crate) fn forget_faults(&mut self) {
+        self.faults.clear();
+    }
+
+    /// Everything that exists, as the API server would show it: what was given and applied, and
+    /// not deleted. In the order of API version, plural, namespace and name.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Value> {
+        self.server
+            .cluster
+            .lock()
+            .objects
+            .values()
+            .cloned()
+            .collect()
     }
 
     /// API version and plural.
@@ -405,9 +458,22 @@ impl Harness {
             .to_owned();
         let kind = CallbackKind::of(&callback);
         self.server.cluster.lock().now = self.now;
-        let called = self.runner.call(&callback, &watch, view, &self.bodies);
-        let (outcome, wrote, error) = match called {
-            Ok(outputs) => {
+        let fault = self.faults.pop_front();
+        let mut called = self.runner.call(&callback, &watch, view, &self.bodies);
+        if matches!(fault, Some(Fault::Trap)) && called.is_ok() {
+            self.runner.kill();
+            called = Err(CallError::Trap {
+                callback: callback.export(),
+                reason: "the test asked for it".to_owned(),
+            });
+        }
+        let mut uncommitted = None;
+        let (outcome, wrote, error) = match (called, fault) {
+            (Ok(_), Some(Fault::Commit(why))) => {
+                uncommitted = Some(why);
+                (Outcome::Failed, Vec::new(), None)
+            }
+            (Ok(outputs), _) => {
                 let named = outputs
                     .into_iter()
                     .map(|(name, content)| (name.to_string(), content));
@@ -416,17 +482,19 @@ impl Harness {
                 self.outputs.extend(named);
                 (Outcome::Ok, wrote, None)
             }
-            Err(error) if error.instance_lives() => (Outcome::Failed, Vec::new(), Some(error)),
-            Err(error) => (Outcome::Died, Vec::new(), Some(error)),
+            (Err(error), _) if error.instance_lives() => (Outcome::Failed, Vec::new(), Some(error)),
+            (Err(error), _) => (Outcome::Died, Vec::new(), Some(error)),
         };
         let at = self.now.since_origin();
-        self.callbacks.push(Callback {
+        let ran = Callback {
             at,
             watch,
             kind,
             wrote,
             error,
-        });
+            uncommitted,
+        };
+        self.callbacks.push(ran);
         self.engine.finished(self.now, self.plugin, outcome);
     }
 
@@ -438,7 +506,7 @@ impl Harness {
     fn failures(&self, (callbacks, logs): (usize, usize)) -> Result<(), StepError> {
         let ran = self.callbacks.iter().skip(callbacks);
         let failed: Vec<_> = ran
-            .filter(|callback| callback.error.is_some())
+            .filter(|callback| !callback.succeeded())
             .cloned()
             .collect();
         if failed.is_empty() {

@@ -66,7 +66,10 @@
 
 mod builder;
 mod cluster;
+mod golden;
 mod harness;
+mod incremental;
+mod logs;
 mod native;
 mod objects;
 mod report;
@@ -76,6 +79,7 @@ mod server;
 pub use builder::{Builder, LoadError};
 pub use haptic_host::plugin::{CallError, DirGrant, EnvGrant, Limits, LogLevel, LogLine, Sandbox};
 pub use harness::Harness;
+pub use incremental::Incremental;
 pub use objects::{ObjectError, Objects};
 pub use report::{Callback, CallbackKind, Failures, StepError};
 

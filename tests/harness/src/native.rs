@@ -133,6 +133,10 @@ impl<P: Plugin> Runner for Native<P> {
             None => Ok(outputs.into_outputs()),
         }
     }
+
+    fn kill(&mut self) {
+        self.instance = None;
+    }
 }
 
 fn deliver<P: Plugin>(

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use haptic_core::engine;
 use haptic_host::plugin::{CallError, LogLine};
 
-use crate::objects::ObjectError;
+use crate::{logs::show, objects::ObjectError};
 
 /// A callback that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +18,19 @@ pub struct Callback {
     pub kind: CallbackKind,
     /// The names of the outputs that it wrote, in order; empty when it failed.
     pub wrote: Vec<String>,
-    /// Why it failed; `None`: it returned ok, and its outputs were committed.
+    /// Why it failed; `None`: it returned ok.
     pub error: Option<CallError>,
+    /// It returned ok and counts as failed all the same, because its outputs were not committed:
+    /// what [`fail_commit`](crate::Harness::fail_commit) said.
+    pub uncommitted: Option<String>,
+}
+
+impl Callback {
+    /// Whether it returned ok and its outputs were committed.
+    #[must_use]
+    pub fn succeeded(&self) -> bool {
+        self.error.is_none() && self.uncommitted.is_none()
+    }
 }
 
 /// A callback's name and arguments.
@@ -101,9 +112,10 @@ impl fmt::Display for Callback {
             CallbackKind::Deleted(object) => write!(f, "on-resource-change deleted {object}")?,
             CallbackKind::Absent => f.write_str("on-resource-change absent")?,
         }
-        match &self.error {
-            Some(error) => write!(f, ": {error}"),
-            None => Ok(()),
+        match (&self.error, &self.uncommitted) {
+            (Some(error), _) => write!(f, ": {error}"),
+            (None, Some(why)) => write!(f, ": its outputs were not committed: {why}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -151,10 +163,7 @@ impl fmt::Display for Failures {
             write!(f, "\n  ({skipped} lines)")?;
         }
         for line in self.logs.iter().skip(skipped) {
-            write!(f, "\n  {:?} {}: {}", line.level, line.target, line.message)?;
-            for (key, value) in &line.fields {
-                write!(f, " {key}={value:?}")?;
-            }
+            write!(f, "\n  {}", show(line))?;
         }
         Ok(())
     }

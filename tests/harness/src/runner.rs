@@ -30,6 +30,9 @@ pub(crate) trait Runner {
         view: Arc<View>,
         bodies: &Bodies,
     ) -> Result<Outputs, CallError>;
+
+    /// Ends the instance, as a trap does.
+    fn kill(&mut self);
 }
 
 /// A component under the host's limits.
@@ -104,6 +107,10 @@ impl Runner for Component {
         }
         result.map(|completed| completed.outputs)
     }
+
+    fn kill(&mut self) {
+        self.instance = None;
+    }
 }
 
 /// The executor that a component's calls run on, and reads of cached stores. Works in a plain test and inside the
@@ -151,12 +158,21 @@ fn find(path: &Path) -> Result<PathBuf, LoadError> {
     let here = std::env::current_dir().unwrap_or_default();
     let found = here
         .ancestors()
-        .map(|folder| folder.join(path))
+        .flat_map(|folder| [folder.join(path), folder.join(in_repository(path))])
         .find(|file| file.is_file());
     found.ok_or_else(|| LoadError::Missing {
         path: path.to_owned(),
         below: here,
     })
+}
+
+/// Where haptic-host's own repository builds what others build below `target`: beside what is
+/// compiled natively, with a standard library of its own.
+fn in_repository(path: &Path) -> PathBuf {
+    match path.strip_prefix("target") {
+        Ok(rest) => Path::new("target/guests").join(rest),
+        Err(_) => path.to_owned(),
+    }
 }
 
 /// The runtime of this process and what it compiled: tests of one binary that load the

@@ -5,7 +5,7 @@
 use std::{cell::RefCell, panic::AssertUnwindSafe, time::Duration};
 
 use haptic_guest::{ChangeStats, Config, Error, Plugin, ResourceEvent, Store, Watch, log, output};
-use haptic_harness::Harness;
+use haptic_harness::{Harness, Incremental, LogLevel, test_both};
 use serde_json::{Value, json};
 
 thread_local! {
@@ -300,4 +300,153 @@ fn mistakes_of_a_test_are_told_in_a_sentence() {
         absent,
         "delete: there is no pods default/b to delete; there are\n  pods default/a"
     );
+}
+
+#[test]
+fn p2_a_callback_that_is_made_to_trap_changes_nothing_and_a_new_instance_is_told_everything() {
+    let mut test = pods();
+    test.given(pod("a")).sync();
+    ran(&mut test);
+    test.trap_next();
+    let error = test.try_apply(pod("b")).unwrap_err().to_string();
+    assert!(
+        error.contains("on-change trapped: the test asked for it"),
+        "{error}"
+    );
+    assert_eq!(names(&test), ["a"], "invariant 8");
+    test.settle();
+    assert_eq!(names(&test), ["a", "b"]);
+    assert_eq!(
+        ran(&mut test).last().unwrap(),
+        "+1s pods on-sync-complete 2"
+    );
+}
+
+#[test]
+fn invariant_9_a_commit_that_is_made_to_fail_brings_the_changes_again() {
+    let mut test = pods();
+    test.sync();
+    ran(&mut test);
+    test.fail_commit("the disk is full");
+    let error = test.try_apply(pod("a")).unwrap_err().to_string();
+    assert!(
+        error.contains("its outputs were not committed: the disk is full"),
+        "{error}"
+    );
+    assert_eq!(test.output("pods"), "\n");
+    test.settle();
+    assert_eq!(names(&test), ["a"]);
+    assert_eq!(ran(&mut test).len(), 2);
+}
+
+#[test]
+fn log_lines_are_asserted_by_level_and_text() {
+    let mut test = pods();
+    test.sync();
+    test.assert_logged(LogLevel::Info, "store=\"pods\"");
+    test.assert_quiet(LogLevel::Warn);
+    let missing = panic_of(|| test.assert_logged(LogLevel::Warn, "synced"));
+    assert_eq!(
+        missing,
+        "no Warn line has \"synced\"; the last of 1 lines:\n  Info harness: synced store=\"pods\""
+    );
+    drop(test.try_apply(pod("bad")));
+    let loud = panic_of(|| test.assert_quiet(LogLevel::Warn));
+    assert!(
+        loud.starts_with(
+            "there is a line of level Warn or above: Warn harness: there is a bad one"
+        ),
+        "{loud}"
+    );
+    assert_eq!(test.take_logs().len(), 2);
+    test.assert_quiet(LogLevel::Trace);
+}
+
+#[test]
+fn golden_folders_are_compared_and_their_differences_shown() {
+    let folder = std::env::temp_dir().join(format!("haptic-golden-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut test = pods();
+    test.sync();
+    let missing = panic_of(|| test.assert_golden(&folder));
+    assert!(
+        missing.starts_with("there is no golden folder "),
+        "{missing}"
+    );
+    std::fs::write(folder.join("pods"), "other\n").unwrap();
+    std::fs::write(folder.join("gone"), "").unwrap();
+    let different = panic_of(|| test.assert_golden(&folder));
+    for part in [
+        "the output gone is missing\n",
+        "-other\n",
+        "HAPTIC_UPDATE_GOLDEN=1 cargo test",
+    ] {
+        assert!(different.contains(part), "{part:?} in {different}");
+    }
+    std::fs::remove_file(folder.join("gone")).unwrap();
+    std::fs::write(folder.join("pods"), "\n").unwrap();
+    test.assert_golden(&folder);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// Appends the names that are new, and so forgets nothing and corrects nothing: wrong in every way
+/// that an incremental plugin can be wrong in.
+#[derive(Default)]
+struct Careless {
+    names: Vec<String>,
+}
+
+impl Plugin for Careless {
+    fn describe(_: &Config) -> Result<Vec<Watch>, Error> {
+        Ok(vec![Watch::new("pods", "v1", "pods")])
+    }
+
+    fn new(_: &Config) -> Result<Self, Error> {
+        Ok(Careless::default())
+    }
+
+    fn on_sync_complete(&mut self, store: &Store<'_>, _: u32) -> Result<(), Error> {
+        let names = store.select::<(String,)>(&["metadata.name"], &[])?;
+        self.names = names.into_iter().map(|(name,)| name).collect();
+        output::write("names", &self.names.join("\n"))?;
+        Ok(())
+    }
+
+    fn on_change(&mut self, store: &Store<'_>, _: ChangeStats) -> Result<(), Error> {
+        let created = store.changes()?.into_iter().map(|change| change.name);
+        self.names.extend(created);
+        self.names.sort();
+        self.names.dedup();
+        output::write("names", &self.names.join("\n"))?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_careless_incremental_plugin_is_found_out_in_few_steps() {
+    let pool = json!([pod("a"), pod("b")]);
+    let report = panic_of(|| Incremental::of(Harness::native::<Careless>, pool.clone()).check());
+    assert!(
+        report.contains("from those at once (-) to those step by step (+)"),
+        "{report}"
+    );
+    let steps = report.lines().filter(|line| line.starts_with("  ")).count();
+    // It comes, it is told, it goes.
+    assert!((2..=4).contains(&steps), "{report}");
+    assert!(report.contains("delete Pod"), "{report}");
+    // What renders everything each time passes.
+    WATCHES.set(vec![Watch::new("pods", "v1", "pods")]);
+    Incremental::of(Harness::native::<Recorder>, pool)
+        .runs(3)
+        .check();
+}
+
+test_both! {
+    Careless, "target/guests/wasm32-wasip2/release/hello_plugin.wasm";
+
+    fn a_plugin_is_tested_both_ways(plugin: Builder) {
+        let mut test = plugin.ignore_unwatched().load().unwrap();
+        test.given(pod("a")).sync();
+        assert_eq!(test.outputs().len(), 1);
+    }
 }

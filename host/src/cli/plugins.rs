@@ -28,8 +28,14 @@ pub(super) struct FetchArgs {
 }
 
 impl FetchArgs {
+    /// Where compiled plugins are kept; `None`: nowhere. A folder of its own: wasmtime removes
+    /// what it does not know from it.
+    pub(super) fn compiled_dir(&self) -> Option<PathBuf> {
+        Some(self.cache_dir()?.join("compiled"))
+    }
+
     /// Where things are kept; `None`: nowhere.
-    pub(super) fn cache_dir(&self) -> Option<PathBuf> {
+    fn cache_dir(&self) -> Option<PathBuf> {
         if self.no_cache {
             return None;
         }
@@ -48,7 +54,7 @@ impl FetchArgs {
 
     pub(super) fn pull_options(&self) -> PullOptions {
         PullOptions {
-            cache_dir: self.cache_dir(),
+            cache_dir: self.cache_dir().map(|dir| dir.join("pulled")),
             plain_http: self.plain_http.clone(),
             docker_config: oci::docker_config(),
             patience: Patience::default(),
@@ -118,4 +124,23 @@ pub(super) fn entries(
         }
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn p4_what_was_pulled_is_not_where_wasmtime_clears_up() {
+        let args = FetchArgs {
+            cache_dir: Some(PathBuf::from("/cache")),
+            no_cache: false,
+            plain_http: Vec::new(),
+        };
+        let compiled = args.compiled_dir().unwrap();
+        let pulled = args.pull_options().cache_dir.unwrap();
+        assert!(compiled.starts_with("/cache") && pulled.starts_with("/cache"));
+        assert!(!pulled.starts_with(&compiled));
+    }
 }

@@ -22,11 +22,12 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn open(folder: &Path) -> Result<Self, OciError> {
-        let folder = folder.join("oci");
-        match fs::create_dir_all(&folder) {
-            Ok(()) => Ok(Self { folder }),
+        match fs::create_dir_all(folder) {
+            Ok(()) => Ok(Self {
+                folder: folder.to_owned(),
+            }),
             Err(source) => Err(OciError::Cache {
-                path: folder,
+                path: folder.to_owned(),
                 source,
             }),
         }
@@ -174,7 +175,7 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        let error = Cache::open(&dir.path().join("file")).unwrap_err();
-        assert!(error.to_string().contains("file/oci"), "{error}");
+        let error = Cache::open(&dir.path().join("file/below")).unwrap_err();
+        assert!(error.to_string().contains("file/below"), "{error}");
     }
 }

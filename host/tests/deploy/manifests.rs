@@ -5,6 +5,7 @@ use std::{
     io::Write as _,
     path::Path,
     process::{Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use haptic_cluster::{Cluster, Options};
@@ -16,7 +17,11 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 
-use super::{documents, guest, host, ok, run, text, told};
+use super::{
+    documents, guest, host, ok,
+    rights::{PATIENCE, Running, granted, wanted},
+    run, text, told,
+};
 
 fn manifests(words: &[&str]) -> Vec<Value> {
     documents(&ok(&[&["manifests"], words].concat()))
@@ -440,6 +445,75 @@ async fn kubectl_applies_what_is_printed_again_and_again() {
     .await
     .unwrap();
     cluster.shutdown().await;
+}
+
+/// What the pod would run, run here: on the embedded cluster, with this machine's paths.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_printed_runs_with_the_rights_that_are_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(Options::default()).await.unwrap();
+    let kubeconfig = dir.path().join("kc.yaml");
+    fs::write(&kubeconfig, cluster.kubeconfig()).unwrap();
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "shop"}});
+    cluster.apply(&map).unwrap();
+    let plugin = guest("hello_plugin");
+    let printed = ok(&[
+        "manifests",
+        "--plugin",
+        plugin.to_str().unwrap(),
+        "--namespace=default",
+        "--output=configmap:rendered",
+        "--",
+        "--lease-retry-period=100ms",
+    ]);
+    let here = |word: String| match word.as_str() {
+        "--plugin=/plugins/hello_plugin.wasm" => format!("--plugin={}", plugin.display()),
+        "--cache-dir=/cache" => format!("--cache-dir={}/cache", dir.path().display()),
+        "--listen=0.0.0.0:9090" => "--listen=127.0.0.1:0".to_owned(),
+        _ => word,
+    };
+    cluster.clear_requests();
+    let child = host()
+        .env("POD_NAME", "render-0")
+        .env_remove("HAPTIC_CACHE_DIR")
+        .args(args(&documents(&printed)).into_iter().map(here))
+        .arg("--kubeconfig")
+        .arg(&kubeconfig)
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(dir.path().join("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let said = || fs::read_to_string(dir.path().join("log")).unwrap();
+    let mut running = Running(child);
+    let began = Instant::now();
+    let rendered = loop {
+        let found = cluster.get("v1", "ConfigMap", Some("default"), "rendered");
+        if let Ok(found) = found {
+            break found;
+        }
+        assert!(began.elapsed() < PATIENCE, "{}", said());
+        assert!(running.0.try_wait().unwrap().is_none(), "{}", said());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let text_of = |pointer: &str| text(&rendered, pointer).to_owned();
+    assert!(
+        text_of("/data/configmaps.txt").contains("shop/one\n"),
+        "{rendered}"
+    );
+    let lease = cluster.get(
+        "coordination.k8s.io/v1",
+        "Lease",
+        Some("default"),
+        "haptic-host",
+    );
+    assert_eq!(text(&lease.unwrap(), "/spec/holderIdentity"), "render-0");
+    let granted = granted(&printed);
+    for wanted in cluster.requests().iter().flat_map(wanted) {
+        assert!(
+            granted.iter().any(|right| right.includes(&wanted)),
+            "not allowed: {wanted}"
+        );
+    }
 }
 
 #[test]

@@ -16,10 +16,10 @@ use super::{documents, guest, host, ok, root, run, text, told};
 
 /// How long anything may take before a test gives up: far more than it needs on a
 /// loaded machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The rights that a text of roles gives, one by one.
-fn granted(text_of_roles: &str) -> Vec<Right> {
+pub(crate) fn granted(text_of_roles: &str) -> Vec<Right> {
     let words = |rule: &Value, field: &str| -> Vec<String> {
         let list = rule[field].as_array();
         let list = list.into_iter().flatten();
@@ -59,7 +59,7 @@ fn granted(text_of_roles: &str) -> Vec<Right> {
 }
 
 /// What an API server's authorizer makes of a request.
-fn wanted(asked: &Logged) -> Vec<Right> {
+pub(crate) fn wanted(asked: &Logged) -> Vec<Right> {
     let verbs = match asked.verb {
         Asked::Discovery => {
             // What `system:discovery` and `system:public-info-viewer` give to everybody.
@@ -94,7 +94,8 @@ fn wanted(asked: &Logged) -> Vec<Right> {
     verbs.into_iter().map(right).collect()
 }
 
-struct Running(Child);
+/// A process that ends with the test.
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -80,6 +80,10 @@ async fn k1_k4_a_plugin_from_a_registry_runs_and_is_inspected_like_one_from_a_fi
     assert_eq!(code, Some(0), "{stderr}");
     let source = format!("oci://{at}/acme/hello:1@{digest}");
     assert!(stdout.contains(&source), "{stdout}");
+    // P4: what was pulled once is still there.
+    let fetched = registry.asked();
+    let blobs = fetched.iter().filter(|asked| asked.contains("/blobs/"));
+    assert_eq!(blobs.count(), 1, "{fetched:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

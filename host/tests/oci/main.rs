@@ -97,7 +97,7 @@ async fn what_is_in_the_cache_is_not_asked_for_and_not_trusted() {
         "a tag may have moved"
     );
     // Somebody writes into the cache.
-    for entry in std::fs::read_dir(cache.path().join("oci")).unwrap() {
+    for entry in std::fs::read_dir(cache.path()).unwrap() {
         std::fs::write(entry.unwrap().path(), b"\0asm\x0d\0\x01\0 evil").unwrap();
     }
     let found = pull(&pinned, &options(Some(&cache))).await.unwrap();
@@ -126,7 +126,7 @@ async fn bytes_that_the_digest_does_not_name_are_refused_and_not_kept() {
         let error = error.to_string();
         let sentence = format!("{what} of {pinned} is not what its digest says");
         assert!(error.starts_with(&sentence), "{error}");
-        let kept = std::fs::read_dir(cache.path().join("oci")).unwrap().count();
+        let kept = std::fs::read_dir(cache.path()).unwrap().count();
         assert_eq!(kept, usize::from(what == "the component"), "{what}");
     }
 }

@@ -1,16 +1,19 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod breaker;
+mod reload;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    Identity,
+    Identity, Object,
     changes::ChangeKind,
     decode::{Decoder, Projection, ProjectionSpec},
-    spec::WatchSpec,
-    view::{ReadError, Which},
+    spec::{ScopeSpec, WatchSpec},
+    view::{Freshness, ReadError, Which},
     watch::WatchOutput,
 };
 
@@ -896,6 +899,8 @@ fn step() -> impl Strategy<Value = Step> {
 #[derive(Default)]
 struct Believer {
     known: BTreeMap<String, String>,
+    /// The revision of the store that it saw last.
+    seen: u64,
 }
 
 impl Believer {

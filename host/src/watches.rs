@@ -2,7 +2,11 @@
 //! (contract W10), and what they report: into the engine, and into the log, a line
 //! for each change of a state. Decides nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use haptic_core::{
     Identity, Time,
@@ -10,7 +14,10 @@ use haptic_core::{
     spec::WatchPlan,
     watch::{Machine, WatchConfig, WatchOutput, WatchState},
 };
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::{AbortHandle, JoinSet},
+};
 use tracing::{debug, info, warn};
 
 use crate::{
@@ -30,17 +37,22 @@ pub(crate) struct News {
 
 /// The running streams. Dropping it ends them.
 pub(crate) struct Watches {
-    tasks: JoinSet<()>,
-    streams: Vec<Stream>,
+    access: Access,
+    clock: Clock,
     bodies: Bodies,
+    tasks: JoinSet<()>,
+    /// By their numbers, which are not used again.
+    streams: BTreeMap<usize, Stream>,
+    started: usize,
 }
 
 /// One stream, and whom it serves.
 struct Stream {
     /// What the log calls it: the name of its first watch.
     name: String,
-    /// Those of its machine, in their order; at least one.
+    /// Those of its machine, in their order; at least one. Of some the store may be gone.
     readers: Vec<Reader>,
+    task: AbortHandle,
 }
 
 /// A store that a stream feeds, and which source of it the stream is.
@@ -51,40 +63,85 @@ struct Reader {
 }
 
 impl Watches {
-    /// Starts what the engine's stores need. Their reports come as `events`; while
-    /// nobody takes them, nothing more is read from the network. `bodies` are those of the
-    /// cached stores.
-    pub(crate) fn start<E: From<News> + Send + 'static>(
-        engine: &Engine,
-        access: &Access,
-        clock: Clock,
-        bodies: &Bodies,
-        events: &mpsc::Sender<E>,
-    ) -> Self {
-        let mut tasks = JoinSet::new();
-        let mut streams = Vec::new();
-        for (stream, (config, described)) in streams_of(engine).into_iter().enumerate() {
-            let streamable = access.manners.streamable(&config.resource);
-            let driver = Driver::new(
-                &described.name,
-                access.clone(),
-                Machine::new(config),
-                Arc::clone(&access.manners.lists),
-                streamable,
-                clock,
-            );
-            let events = events.clone();
-            tasks.spawn(driver.run(move |report| {
-                let events = events.clone();
-                async move { events.send(News { stream, report }.into()).await.is_ok() }
-            }));
-            streams.push(described);
-        }
+    /// No streams so far. `bodies` are those of the cached stores.
+    pub(crate) fn new(access: &Access, clock: Clock, bodies: &Bodies) -> Self {
         Self {
-            tasks,
-            streams,
+            access: access.clone(),
+            clock,
             bodies: bodies.clone(),
+            tasks: JoinSet::new(),
+            streams: BTreeMap::new(),
+            started: 0,
         }
+    }
+
+    /// Starts the streams that the engine's stores lack, and ends those that no store
+    /// needs any more. Others go on as they are: one that runs takes no new readers, so a
+    /// store that comes later has a stream of its own. Their reports come as `events`;
+    /// while nobody takes them, nothing more is read from the network.
+    pub(crate) fn follow<E: From<News> + Send + 'static>(
+        &mut self,
+        engine: &Engine,
+        events: &mpsc::Sender<E>,
+    ) {
+        self.streams.retain(|_, stream| {
+            let needed = stream.first(engine).is_some();
+            if !needed {
+                debug!(watch = stream.name, "ended: no plugin needs it any more");
+                stream.task.abort();
+            }
+            needed
+        });
+        // What has ended is to be forgotten.
+        while self.tasks.try_join_next().is_some() {}
+        let fed: HashSet<(StoreId, usize)> = self
+            .streams
+            .values()
+            .flat_map(|stream| &stream.readers)
+            .map(|reader| (reader.store, reader.source))
+            .collect();
+        for planned in streams_of(engine, &fed) {
+            self.start(planned, events);
+        }
+        for stream in self.streams.values_mut() {
+            if let Some(name) = stream.first(engine).and_then(|r| r.name(engine)) {
+                stream.name = name;
+            }
+        }
+    }
+
+    fn start<E: From<News> + Send + 'static>(
+        &mut self,
+        planned: Planned,
+        events: &mpsc::Sender<E>,
+    ) {
+        let Planned {
+            config,
+            name,
+            readers,
+        } = planned;
+        let streamable = self.access.manners.streamable(&config.resource);
+        let driver = Driver::new(
+            &name,
+            self.access.clone(),
+            Machine::new(config),
+            Arc::clone(&self.access.manners.lists),
+            streamable,
+            self.clock,
+        );
+        let events = events.clone();
+        let stream = self.started;
+        self.started += 1;
+        let task = self.tasks.spawn(driver.run(move |report| {
+            let events = events.clone();
+            async move { events.send(News { stream, report }.into()).await.is_ok() }
+        }));
+        let described = Stream {
+            name,
+            readers,
+            task,
+        };
+        self.streams.insert(stream, described);
     }
 
     /// Ends them, and waits until they have.
@@ -94,7 +151,7 @@ impl Watches {
 
     /// Takes in what a stream reported.
     pub(crate) fn take_in(&self, engine: &mut Engine, now: Time, news: News) {
-        let Some(stream) = self.streams.get(news.stream) else {
+        let Some(stream) = self.streams.get(&news.stream) else {
             return;
         };
         match news.report {
@@ -121,9 +178,9 @@ impl Watches {
     /// How each stream is.
     pub(crate) fn status(&self, engine: &Engine, now: Time) -> Vec<WatchStatus> {
         self.streams
-            .iter()
+            .values()
             .filter_map(|stream| {
-                let Reader { store, plan, .. } = stream.readers.first()?;
+                let Reader { store, plan, .. } = stream.first(engine)?;
                 let source = stream.source(engine)?;
                 let status = engine.status(*store)?;
                 let freshness = &source.freshness;
@@ -145,7 +202,7 @@ impl Watches {
                                 .collect()
                         }),
                     unkeyed: status.unkeyed,
-                    required: plan.required,
+                    required: engine.is_required(*store),
                 })
             })
             .collect()
@@ -155,7 +212,7 @@ impl Watches {
     pub(crate) fn not_synced(&self, engine: &Engine) -> Vec<String> {
         let mut watches: Vec<String> = self
             .streams
-            .iter()
+            .values()
             .filter_map(|stream| {
                 let state = &stream.source(engine)?.freshness.state;
                 (*state != WatchState::Synced).then(|| format!("{}: {state}", stream.name))
@@ -166,12 +223,22 @@ impl Watches {
     }
 }
 
-/// The streams that fill the engine's stores. Stores that differ only in what they
-/// keep of the same objects share one (contract W10).
-fn streams_of(engine: &Engine) -> Vec<(WatchConfig, Stream)> {
-    let mut streams: Vec<(WatchConfig, Stream)> = Vec::new();
+/// A stream that is to be started.
+struct Planned {
+    config: WatchConfig,
+    name: String,
+    readers: Vec<Reader>,
+}
+
+/// The streams that fill the engine's stores, but for those sources that are `fed` already.
+/// Stores that differ only in what they keep of the same objects share one (contract W10).
+fn streams_of(engine: &Engine, fed: &HashSet<(StoreId, usize)>) -> Vec<Planned> {
+    let mut streams: Vec<Planned> = Vec::new();
     for (store, plan, sources) in engine.stores() {
         for (i, source) in sources.iter().enumerate() {
+            if fed.contains(&(store, i)) {
+                continue;
+            }
             let mut config = WatchConfig::new(plan.resource.clone(), plan.projection());
             config.namespace.clone_from(&source.namespace);
             config.name.clone_from(&plan.object_name);
@@ -186,23 +253,19 @@ fn streams_of(engine: &Engine) -> Vec<(WatchConfig, Stream)> {
             };
             let shared = streams
                 .iter_mut()
-                .find(|(other, _)| asks_the_same(other, &config));
-            if let Some((shared, stream)) = shared {
-                shared.readers.append(&mut config.readers);
+                .find(|other| asks_the_same(&other.config, &config));
+            if let Some(shared) = shared {
+                shared.config.readers.append(&mut config.readers);
                 // Whole objects tell those who need metadata only all that they need.
-                shared.metadata_only &= config.metadata_only;
-                stream.readers.push(reader);
+                shared.config.metadata_only &= config.metadata_only;
+                shared.readers.push(reader);
                 continue;
             }
-            let name = match (&source.namespace, sources.len()) {
-                (Some(namespace), 2..) => format!("{}/{namespace}", plan.name),
-                _ => plan.name.clone(),
-            };
-            let described = Stream {
-                name,
+            streams.push(Planned {
+                config,
+                name: reader.name(engine).unwrap_or_default(),
                 readers: vec![reader],
-            };
-            streams.push((config, described));
+            });
         }
     }
     streams
@@ -217,11 +280,31 @@ fn asks_the_same(a: &WatchConfig, b: &WatchConfig) -> bool {
         && a.field_selector == b.field_selector
 }
 
+impl Reader {
+    /// The name of its watch, with the namespace where there are several; `None` when its
+    /// store is gone.
+    fn name(&self, engine: &Engine) -> Option<String> {
+        let (plan, sources) = engine.store(self.store)?;
+        let namespace = sources.get(self.source)?.namespace.as_ref();
+        Some(match (namespace, sources.len()) {
+            (Some(namespace), 2..) => format!("{}/{namespace}", plan.name),
+            _ => plan.name.clone(),
+        })
+    }
+}
+
 impl Stream {
+    /// The first reader whose store is still there.
+    fn first(&self, engine: &Engine) -> Option<&Reader> {
+        self.readers
+            .iter()
+            .find(|reader| engine.store(reader.store).is_some())
+    }
+
     /// What it is to its first store: its state is the same to all of them.
     fn source<'e>(&self, engine: &'e Engine) -> Option<&'e Source> {
-        let reader = self.readers.first()?;
-        let (_, _, sources) = engine.stores().find(|(id, _, _)| *id == reader.store)?;
+        let reader = self.first(engine)?;
+        let (_, sources) = engine.store(reader.store)?;
         sources.get(reader.source)
     }
 
@@ -248,8 +331,7 @@ impl Stream {
     fn log(&self, engine: &Engine, now: Time, state: &WatchState) {
         let watch = self.name.as_str();
         let status = self
-            .readers
-            .first()
+            .first(engine)
             .and_then(|reader| engine.status(reader.store));
         let objects = status.map_or(0, |status| status.objects);
         match state {
@@ -320,14 +402,11 @@ mod tests {
         for (number, plan) in plans.iter().enumerate() {
             engine.add_plugin(&number.to_string(), std::slice::from_ref(plan), "own");
         }
-        let streams = streams_of(&engine);
-        let shown = streams.iter().map(|(config, stream)| {
-            assert_eq!(config.readers.len(), stream.readers.len());
-            (
-                config.namespace.clone(),
-                config.metadata_only,
-                stream.readers.len(),
-            )
+        let streams = streams_of(&engine, &HashSet::new());
+        let shown = streams.iter().map(|stream| {
+            let (config, readers) = (&stream.config, stream.readers.len());
+            assert_eq!(config.readers.len(), readers);
+            (config.namespace.clone(), config.metadata_only, readers)
         });
         shown.collect()
     }

@@ -5,7 +5,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, thread::JoinHandle, time::Duration};
 
 use haptic_core::{
-    engine::{Callback, Outcome},
+    engine::{Callback, Disposal, Outcome},
     view::View,
 };
 
@@ -13,8 +13,12 @@ use crate::{
     cached::Bodies,
     leader::Tenure,
     output::{self, Changed, Debt, Sink, SinkError},
-    plugin::{CallError, Instance, Limits, LogSink, Plugin},
+    plugin::{CallError, Instance, Limits, LogSink, Outputs, Plugin},
 };
+
+/// The sink of a plugin, which its old version hands to the new one (contract P3). The
+/// engine sees to it that only one of them commits; it is never locked while a guest runs.
+pub type SharedSink = Arc<tokio::sync::Mutex<Sink>>;
 
 /// What a worker needs to make instances and to run them.
 pub struct WorkerOptions {
@@ -27,7 +31,7 @@ pub struct WorkerOptions {
     /// Where its log lines go.
     pub logs: LogSink,
     /// Where its outputs go.
-    pub sink: Sink,
+    pub sink: SharedSink,
     /// The bodies of its cached stores.
     pub bodies: Bodies,
 }
@@ -40,6 +44,8 @@ pub struct Job {
     pub watch_name: String,
     /// What it sees.
     pub view: Arc<View>,
+    /// What becomes of what it writes.
+    pub outputs: Disposal,
     /// With leader election: while what it writes may be committed.
     pub tenure: Option<Tenure>,
 }
@@ -55,7 +61,16 @@ pub struct Done {
     pub result: Result<Committed, WorkError>,
 }
 
-/// A callback that succeeded, and whose outputs are in their place.
+/// What a worker did.
+#[derive(Debug)]
+pub enum Ended {
+    /// A callback.
+    Call(Done),
+    /// The commit of everything that was kept.
+    TakeOver(Result<Committed, WorkError>),
+}
+
+/// A callback that succeeded, and whose outputs are in their place, or kept.
 #[derive(Debug)]
 pub struct Committed {
     /// How long the callback ran, without the commit.
@@ -117,29 +132,43 @@ impl WorkError {
     }
 }
 
+/// What a worker is to do.
+enum Order {
+    Call(Job),
+    TakeOver(Option<Tenure>),
+}
+
 /// A running worker. Dropping it ends the thread after the callback that is
 /// running, without waiting for it.
 pub struct Worker {
-    jobs: std::sync::mpsc::Sender<Job>,
+    jobs: std::sync::mpsc::Sender<Order>,
     _thread: JoinHandle<()>,
 }
 
 impl Worker {
     /// Starts the thread with a first instance that has answered `describe`.
-    /// `done` is called on that thread after each callback; answering false ends it.
+    /// `done` is called on that thread after each order; answering false ends it.
     ///
     /// # Errors
     /// When the system gives no thread.
     pub fn start(
         options: WorkerOptions,
         first: Instance,
-        done: impl FnMut(Done) -> bool + Send + 'static,
+        done: impl FnMut(Ended) -> bool + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = std::sync::mpsc::channel();
         let runtime = tokio::runtime::Handle::current();
         let thread = std::thread::Builder::new()
             .name(format!("plugin-{}", options.plugin.name()))
-            .spawn(move || work(options, first, &queue, &runtime, done))?;
+            .spawn(move || {
+                let desk = Desk {
+                    options,
+                    instance: Some(first),
+                    kept: Outputs::new(),
+                    memory: 0,
+                };
+                work(desk, &queue, &runtime, done);
+            })?;
         Ok(Self {
             jobs,
             _thread: thread,
@@ -150,78 +179,159 @@ impl Worker {
     /// Answers false when the thread has ended.
     #[must_use]
     pub fn run(&self, job: Job) -> bool {
-        self.jobs.send(job).is_ok()
+        self.jobs.send(Order::Call(job)).is_ok()
+    }
+
+    /// Has everything committed that callbacks wrote and that was kept, in one go. With
+    /// leader election: if `tenure` lasts. Answers false when the thread has ended.
+    #[must_use]
+    pub fn take_over(&self, tenure: Option<Tenure>) -> bool {
+        self.jobs.send(Order::TakeOver(tenure)).is_ok()
     }
 }
 
+/// What lies before a worker.
+struct Desk {
+    options: WorkerOptions,
+    /// `None`: the last one failed.
+    instance: Option<Instance>,
+    /// Outputs that wait for the takeover, at most as many bytes as one callback may write.
+    kept: Outputs,
+    /// Linear memory of the instance after its last callback.
+    memory: u64,
+}
+
 fn work(
-    mut options: WorkerOptions,
-    first: Instance,
-    queue: &std::sync::mpsc::Receiver<Job>,
+    mut desk: Desk,
+    queue: &std::sync::mpsc::Receiver<Order>,
     runtime: &tokio::runtime::Handle,
-    mut done: impl FnMut(Done) -> bool,
+    mut done: impl FnMut(Ended) -> bool,
 ) {
-    let mut instance = Some(first);
-    while let Ok(job) = queue.recv() {
-        let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
-            runtime.block_on(perform(&mut options, &mut instance, &job))
-        }));
-        // The instance that was running is not used again.
-        let result = ran.unwrap_or(Err(WorkError::Host));
-        if result
-            .as_ref()
-            .is_err_and(|error| error.outcome() == Outcome::Died)
-        {
-            instance = None;
-        }
-        if !done(Done {
-            watch_name: job.watch_name,
-            callback: job.callback,
-            result,
-        }) {
+    while let Ok(order) = queue.recv() {
+        let ended = match order {
+            Order::Call(job) => {
+                let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                    runtime.block_on(desk.perform(&job))
+                }));
+                // The instance that was running is not used again.
+                let result = ran.unwrap_or(Err(WorkError::Host));
+                if result
+                    .as_ref()
+                    .is_err_and(|error| error.outcome() == Outcome::Died)
+                {
+                    desk.instance = None;
+                }
+                Ended::Call(Done {
+                    watch_name: job.watch_name,
+                    callback: job.callback,
+                    result,
+                })
+            }
+            Order::TakeOver(tenure) => {
+                let committed = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                    let kept = std::mem::take(&mut desk.kept);
+                    runtime.block_on(desk.commit(kept, tenure.as_ref(), Duration::ZERO))
+                }));
+                Ended::TakeOver(committed.unwrap_or(Err(WorkError::Host)))
+            }
+        };
+        if !done(ended) {
             return;
         }
     }
 }
 
-async fn perform(
-    options: &mut WorkerOptions,
-    slot: &mut Option<Instance>,
-    job: &Job,
-) -> Result<Committed, WorkError> {
-    let instance = match slot {
-        Some(instance) => instance,
-        None => {
-            let logs = Arc::clone(&options.logs);
-            let mut fresh = options
-                .plugin
-                .instantiate(&options.limits, &options.settings, logs)
-                .await?;
-            // Its watches are known; a new instance is told its settings all the same.
-            fresh.describe().await?;
-            slot.insert(fresh)
+impl Desk {
+    async fn perform(&mut self, job: &Job) -> Result<Committed, WorkError> {
+        let options = &self.options;
+        let instance = match &mut self.instance {
+            Some(instance) => instance,
+            slot @ None => {
+                let logs = Arc::clone(&options.logs);
+                let mut fresh = options
+                    .plugin
+                    .instantiate(&options.limits, &options.settings, logs)
+                    .await?;
+                // Its watches are known; a new instance is told its settings all the same.
+                fresh.describe().await?;
+                slot.insert(fresh)
+            }
+        };
+        let completed = instance
+            .call(
+                &job.callback,
+                &job.watch_name,
+                Arc::clone(&job.view),
+                &options.bodies,
+            )
+            .await?;
+        self.memory = completed.memory;
+        match job.outputs {
+            Disposal::Commit => {
+                self.commit(completed.outputs, job.tenure.as_ref(), completed.duration)
+                    .await
+            }
+            Disposal::Keep { first } => {
+                if first {
+                    self.kept.clear();
+                }
+                let bytes = size(&completed.outputs);
+                self.kept.extend(completed.outputs);
+                self.check_kept(job.callback.export())?;
+                Ok(Committed {
+                    duration: completed.duration,
+                    bytes,
+                    memory: self.memory,
+                    changed: Vec::new(),
+                    debt: None,
+                })
+            }
         }
-    };
-    let completed = instance
-        .call(
-            &job.callback,
-            &job.watch_name,
-            Arc::clone(&job.view),
-            &options.bodies,
-        )
-        .await?;
-    let bytes = completed.outputs.values().map(Vec::len).sum();
-    let output::Committed { changed, debt } = options
-        .sink
-        .commit(completed.outputs, job.tenure.as_ref())
-        .await?;
-    Ok(Committed {
-        duration: completed.duration,
-        bytes,
-        memory: completed.memory,
-        changed,
-        debt,
-    })
+    }
+
+    /// A plugin that is told everything bit by bit may not have more kept than it may have
+    /// committed at a time.
+    fn check_kept(&self, callback: &'static str) -> Result<(), CallError> {
+        let limits = &self.options.limits;
+        let limit = if u64::try_from(size(&self.kept)).is_ok_and(|size| size <= limits.output_bytes)
+        {
+            if self.kept.len() <= limits.output_count {
+                return Ok(());
+            }
+            format!("{} outputs", limits.output_count)
+        } else {
+            format!(
+                "{} bytes of output (raise it with --output-limit)",
+                limits.output_bytes
+            )
+        };
+        Err(CallError::Limit {
+            callback,
+            limit: format!("what it wrote before it takes over is more than {limit}"),
+        })
+    }
+
+    async fn commit(
+        &self,
+        outputs: Outputs,
+        tenure: Option<&Tenure>,
+        duration: Duration,
+    ) -> Result<Committed, WorkError> {
+        let bytes = size(&outputs);
+        let mut sink = self.options.sink.lock().await;
+        let output::Committed { changed, debt } = sink.commit(outputs, tenure).await?;
+        Ok(Committed {
+            duration,
+            bytes,
+            memory: self.memory,
+            changed,
+            debt,
+        })
+    }
+}
+
+fn size(outputs: &Outputs) -> usize {
+    outputs.values().map(Vec::len).sum()
 }
 
 /// The bound of the dispatch loop's queue, in messages: a message is a chunk of a

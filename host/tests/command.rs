@@ -125,6 +125,142 @@ fn k1_a_configuration_names_the_plugin_narrows_its_watch_and_places_its_output()
     assert_eq!(written, "1 ConfigMaps\nother/x\n");
 }
 
+#[test]
+fn k1_one_component_is_several_plugins_under_the_names_that_the_configuration_gives() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let hello = guest("hello_plugin");
+    let plugin = |name: &str, object: &str| {
+        let file = hello.display();
+        format!(
+            "  {name}: {{file: {file}, watchedResources: {{configmaps: {{fieldSelector: metadata.name={object}}}}}}}\n"
+        )
+    };
+    let text = format!(
+        "plugins:\n{}{}",
+        plugin("first", "one"),
+        plugin("second", "two")
+    );
+    let config = write(&dir, "config.yaml", text);
+    let out = dir.path().join("out");
+    let (code, _, stderr) = run(host()
+        .args(["--once", "--config"])
+        .arg(config)
+        .arg("--manifests")
+        .arg(maps)
+        .arg("--output")
+        .arg(&out));
+    assert_eq!(code, Some(0), "{stderr}");
+    for (name, text) in [
+        ("first", "1 ConfigMaps\nshop/one\n"),
+        ("second", "1 ConfigMaps\nshop/two\n"),
+    ] {
+        let written = fs::read_to_string(out.join(name).join("configmaps.txt")).unwrap();
+        assert_eq!(written, text);
+    }
+}
+
+/// A configuration of the guest that misbehaves so.
+fn misbehaving(dir: &TempDir, mode: &str, more: &str) -> PathBuf {
+    let file = guest("test_guests");
+    let text = format!(
+        "plugins:\n  p: {{file: {}, settings: {{mode: {mode}}}{more}}}\n",
+        file.display()
+    );
+    write(dir, "config.yaml", text)
+}
+
+#[test]
+fn o3_a_plugin_that_fails_ends_once_with_exit_code_1() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    for (mode, code, told_of) in [
+        ("new-err", 1, "there is nothing to make it from"),
+        ("describe-panic", 1, "describe panics on purpose"),
+        ("describe-err", 2, "the colour is missing"),
+        ("describe-nothing", 2, "it declares no watches"),
+        ("report", 0, ""),
+    ] {
+        let config = misbehaving(&dir, mode, "");
+        let (exit, _, stderr) = run(host()
+            .args(["--once", "--config"])
+            .arg(config)
+            .arg("--manifests")
+            .arg(&maps));
+        assert_eq!(exit, Some(code), "{mode}: {stderr}");
+        assert!(stderr.contains(told_of), "{mode}: {stderr}");
+    }
+}
+
+#[test]
+fn p2_on_failure_exit_is_a_flag_and_configured_for_each_plugin() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let flags: &[&str] = &["--max-failures", "1", "--on-failure", "exit"];
+    let configured = ", maxFailures: 1, onFailure: exit";
+    for (flags, more) in [(flags, ""), (&[], configured)] {
+        let config = misbehaving(&dir, "new-err", more);
+        let (code, _, stderr) = run(host()
+            .args(flags)
+            .arg("--config")
+            .arg(config)
+            .arg("--manifests")
+            .arg(&maps));
+        assert_eq!(code, Some(1), "{stderr}");
+        assert!(
+            told(&stderr).starts_with("plugin p is given up (failures in a row: 1)"),
+            "{stderr}"
+        );
+        assert!(
+            told(&stderr).contains("there is nothing to make it from"),
+            "{stderr}"
+        );
+    }
+}
+
+#[test]
+fn p3_a_plugins_file_is_followed_unless_that_is_turned_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let maps = write(&dir, "maps.yaml", MAPS);
+    let file = dir.path().join("p.wasm");
+    for (flags, out) in [(&[][..], "out"), (&["--no-reload"], "again")] {
+        fs::copy(guest("hello_plugin"), &file).unwrap();
+        let log = dir.path().join("log");
+        let out = dir.path().join(out);
+        let mut running = Running(
+            host()
+                .args(flags)
+                .arg("--plugin")
+                .arg(&file)
+                .arg("--manifests")
+                .arg(&maps)
+                .arg("--output")
+                .arg(&out)
+                .stderr(fs::File::create(&log).unwrap())
+                .spawn()
+                .unwrap(),
+        );
+        renders(&out, "2 ConfigMaps\nshop/one\nshop/two\n");
+        fs::write(&file, "no plugin").unwrap();
+        let refused = || {
+            let log = fs::read_to_string(&log).unwrap();
+            log.contains("its new version is refused, and the old one goes on")
+                .then_some(())
+        };
+        if flags.is_empty() {
+            eventually("the refusal", refused);
+        } else {
+            // Whatever follows files would have seen it by the time that this was.
+            let other = dir.path().join("maps.yaml");
+            fs::write(other, MAPS.replace("two", "zwei")).unwrap();
+            renders(&out, "2 ConfigMaps\nshop/one\nshop/zwei\n");
+            assert_eq!(refused(), None);
+            fs::write(&maps, MAPS).unwrap();
+        }
+        assert_eq!(running.terminate(), Some(0));
+    }
+}
+
 /// What the HAProxy example writes for the example cluster, by file, with this added to
 /// its watches.
 fn haproxy_renders(store: &str) -> BTreeMap<PathBuf, String> {

@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -9,7 +9,7 @@ use super::{
     manifests::ManifestsArgs, plugins::FetchArgs, rbac::RbacArgs,
 };
 use crate::{
-    config::{parse_duration, parse_size},
+    config::{OnFailure, parse_duration, parse_size},
     grants::Grant,
     output::OutputTarget,
     source::PluginSource,
@@ -154,6 +154,26 @@ pub(super) struct RunArgs {
     /// Secrets, which is what holds when no --allow is given. Commas or repeats.
     #[arg(long, value_name = "RESOURCE[/NAMESPACE]", value_delimiter = ',')]
     pub(super) allow: Vec<Grant>,
+
+    /// Give a plugin up after so many failures in a row: it is not ready then. The seventh
+    /// comes a minute after the first, and from there on the pause between two tries would
+    /// not grow any more.
+    #[arg(long, value_name = "N", default_value = "7", help_heading = "Plugins")]
+    pub(super) max_failures: NonZeroU32,
+
+    /// What becomes of the host when a plugin is given up.
+    #[arg(
+        long,
+        value_enum,
+        default_value_t = OnFailure::KeepLast,
+        help_heading = "Plugins"
+    )]
+    pub(super) on_failure: OnFailure,
+
+    /// Do not follow the plugins' files. Otherwise a new version takes over when it has been
+    /// told everything, and one that fails is refused; not with --once.
+    #[arg(long, help_heading = "Plugins")]
+    pub(super) no_reload: bool,
 
     /// Use this kubeconfig. Default: $KUBECONFIG, then ~/.kube/config, then the
     /// service account of the pod.

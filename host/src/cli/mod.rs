@@ -32,8 +32,8 @@ use crate::{
     observe::{ServeError, Server},
     output::{Occupancy, OutputTarget, hook::HookConfig},
     plugin::{Runtime, RuntimeError, RuntimeOptions},
-    run::{self, PluginRun, RunError, RunOptions},
-    source::SourceError,
+    run::{self, Breaker, PluginRun, RunError, RunOptions},
+    source::{PluginSource, SourceError},
 };
 
 /// Exit codes (contract O3).
@@ -212,6 +212,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         diff: args.diff,
         cache_bytes: usize::try_from(args.cache_limit.0).unwrap_or(usize::MAX),
         election,
+        reload: (!args.no_reload).then_some(runtime),
     };
     let server = match args.listen {
         Some(address) => Some(listen(address.0).await?),
@@ -301,9 +302,12 @@ async fn load(
     let options = args.fetch.pull_options();
     let several = entries.len() > 1;
     let mut runs = Vec::with_capacity(entries.len());
-    for plugins::Entry { source, config, .. } in entries {
-        let (_, plugin) = source.load(runtime, &options).await?;
-        let name = plugin.name().to_owned();
+    for plugins::Entry {
+        key: name,
+        source,
+        config,
+    } in entries
+    {
         let output = match (&config.output, &args.output) {
             (Some(own), _) => own.clone(),
             (None, OutputTarget::Directory(shared)) if several => {
@@ -325,7 +329,10 @@ async fn load(
         }
         let command = config.on_output.clone().or_else(|| args.on_output.clone());
         let timeout = config.on_output_timeout.unwrap_or(args.on_output_timeout.0);
-        let plugin = plugin.with_sandbox(args.grants.sandbox(&name, &config)?);
+        let (_, plugin) = source.load(runtime, &options).await?;
+        let plugin = plugin
+            .named(&name)
+            .with_sandbox(args.grants.sandbox(&name, &config)?);
         let compilation = plugin.compilation();
         info!(
             plugin = name,
@@ -335,9 +342,19 @@ async fn load(
             "loaded"
         );
         let limits = config.limits.over(&args.limits.limits());
+        let breaker = Breaker {
+            max_failures: config.max_failures.unwrap_or(args.max_failures),
+            on_failure: config.on_failure.unwrap_or(args.on_failure),
+        };
         runs.push(PluginRun {
             plugin,
             limits,
+            file: match source {
+                PluginSource::File(file) => Some(file),
+                // What is pulled stays what it was until the next start.
+                PluginSource::Oci(_) => None,
+            },
+            breaker,
             output,
             occupancy,
             force_conflicts: config.force_conflicts.unwrap_or(args.force_conflicts),

@@ -116,8 +116,8 @@ pub(super) fn entries(
         ));
     }
     for (i, entry) in entries.iter().enumerate() {
-        let name = entry.source.name();
-        if entries[..i].iter().any(|other| other.source.name() == name) {
+        let name = &entry.key;
+        if entries[..i].iter().any(|other| other.key == *name) {
             return Err(Wrong(format!(
                 "two plugins are called {name}: outputs and logs could not be told apart"
             )));

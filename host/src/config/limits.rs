@@ -4,7 +4,10 @@ use std::{path::Path, str::FromStr, time::Duration};
 
 use serde_json::Value;
 
-use super::{Mistakes, join, parse_duration};
+use super::{
+    parse::{Mistakes, join},
+    parse_duration,
+};
 use crate::plugin::{DirGrant, EnvGrant, Limits};
 
 /// `limits`: what is not given is the command line's.

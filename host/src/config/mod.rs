@@ -12,6 +12,7 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -59,6 +60,20 @@ pub struct PluginConfig {
     pub env: Vec<EnvGrant>,
     /// Watches that narrow its own, or are added to them, by name.
     pub watches: BTreeMap<String, WatchOverride>,
+    /// After how many failures in a row it is given up (contract P2).
+    pub max_failures: Option<NonZeroU32>,
+    /// What becomes of the host then.
+    pub on_failure: Option<OnFailure>,
+}
+
+/// What becomes of the host when a plugin was given up (contract P2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnFailure {
+    /// Its outputs stay as they are, and it is tried again every minute.
+    #[default]
+    KeepLast,
+    /// The host ends with exit code 1.
+    Exit,
 }
 
 /// A configuration file.

@@ -1,13 +1,13 @@
 //! A file's fields, each read by itself, so that every mistake is found. Does not know
 //! the fields of a watch ([`super::watch`]).
 
-use std::{path::Path, time::Duration};
+use std::{num::NonZeroU32, path::Path, time::Duration};
 
+use clap::ValueEnum;
 use serde_json::{Map, Value};
 
+use super::{Config, Election, OnFailure, PluginConfig, limits, parse_duration, watch::watch};
 use crate::{output::OutputTarget, source::PluginSource};
-
-use super::{Config, Election, PluginConfig, limits, parse_duration, watch::watch};
 
 /// One mistake in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -166,6 +166,8 @@ fn plugin(place: &str, value: &Value, base: &Path, mistakes: &mut Mistakes) -> P
             "dirs",
             "env",
             "watchedResources",
+            "maxFailures",
+            "onFailure",
         ],
     );
     for (key, value) in map {
@@ -219,6 +221,17 @@ fn plugin(place: &str, value: &Value, base: &Path, mistakes: &mut Mistakes) -> P
             "limits" => plugin.limits = limits::limits(&place, value, mistakes),
             "dirs" => plugin.dirs = limits::dirs(&place, value, base, mistakes),
             "env" => plugin.env = limits::env(&place, value, mistakes),
+            "maxFailures" => {
+                let number = value.as_u64().and_then(|n| u32::try_from(n).ok());
+                match number.and_then(NonZeroU32::new) {
+                    Some(number) => plugin.max_failures = Some(number),
+                    None => mistakes.add(place, "must be a whole number, 1 or more"),
+                }
+            }
+            "onFailure" => match value.as_str().map(|text| OnFailure::from_str(text, false)) {
+                Some(Ok(what)) => plugin.on_failure = Some(what),
+                Some(Err(_)) | None => mistakes.add(place, "must be `keep-last` or `exit`"),
+            },
             "watchedResources" => {
                 for (name, value) in mistakes.object(&place, value).into_iter().flatten() {
                     let place = join(&place, name);

@@ -152,3 +152,30 @@ fn durations_are_written_with_units() {
         assert!(parse_duration(text).is_err(), "{text:?}");
     }
 }
+
+#[test]
+fn p2_when_a_plugin_is_given_up_is_configured_for_each() {
+    let config = read("plugins:\n  a: {maxFailures: 3, onFailure: exit}\n  b: {}\n");
+    let a = &config.plugins["a"];
+    assert_eq!(a.max_failures, NonZeroU32::new(3));
+    assert_eq!(a.on_failure, Some(OnFailure::Exit));
+    let b = &config.plugins["b"];
+    assert_eq!((b.max_failures, b.on_failure), (None, None));
+    for (text, place) in [
+        ("{maxFailures: 0}", "plugins.a.maxFailures: must be a whole"),
+        (
+            "{maxFailures: -1}",
+            "plugins.a.maxFailures: must be a whole",
+        ),
+        (
+            "{maxFailures: many}",
+            "plugins.a.maxFailures: must be a whole",
+        ),
+        ("{onFailure: panic}", "plugins.a.onFailure: must be `keep-"),
+        ("{onFailure: 3}", "plugins.a.onFailure: must be `keep-"),
+    ] {
+        let found = mistakes(&format!("plugins:\n  a: {text}\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(place), "{found:?}");
+    }
+}

@@ -8,7 +8,9 @@ use haptic_core::{
     engine::{Callback, Engine, Outcome, PluginId},
 };
 
-use super::{CallbackStatus, ErrorStatus, MAX_OUTPUTS, Metrics, OutputStatus, PluginStatus};
+use super::{
+    CallbackStatus, ErrorStatus, MAX_OUTPUTS, Metrics, OutputStatus, PluginStatus, ReloadStatus,
+};
 use crate::{
     chain::chain,
     plugin::OutputName,
@@ -85,6 +87,21 @@ impl Books {
         }
     }
 
+    /// A new version has taken the place of an old one, and what it wrote is in its place.
+    pub(crate) fn replaced(
+        &mut self,
+        now: Time,
+        old: PluginId,
+        new: PluginId,
+        committed: &Committed,
+    ) {
+        if let Some(mut book) = self.plugins.remove(&old) {
+            book.restarts += 1;
+            book.committed(now, committed);
+            self.plugins.insert(new, book);
+        }
+    }
+
     /// The plugins, by name.
     pub(crate) fn plugins(&self, now: Time, engine: &Engine) -> Vec<PluginStatus> {
         let mut plugins: Vec<PluginStatus> = self
@@ -100,7 +117,6 @@ impl Books {
 impl Book {
     fn succeed(&mut self, now: Time, callback: &Callback, watch: &str, committed: &Committed) {
         self.succeeded += 1;
-        self.memory = committed.memory;
         let (created, modified, deleted) = match callback {
             Callback::Change { stats, .. } => (stats.created, stats.modified, stats.deleted),
             Callback::SyncComplete { initial_count, .. } => (*initial_count, 0, 0),
@@ -116,6 +132,11 @@ impl Book {
             ago_seconds: 0.0,
         };
         self.last = Some((now, status));
+        self.committed(now, committed);
+    }
+
+    fn committed(&mut self, now: Time, committed: &Committed) {
+        self.memory = committed.memory;
         // By name, and no more of them than are shown: a commit may be of 100,000.
         let changed = &committed.changed;
         let unchanged = |name: &OutputName| changed.binary_search_by(|c| c.name.cmp(name)).is_err();
@@ -138,7 +159,7 @@ impl Book {
         PluginStatus {
             name: self.name.clone(),
             synced: engine.is_synced(id),
-            broken: false,
+            broken: engine.is_broken(id),
             failures: engine.failures(id),
             succeeded: self.succeeded,
             failed: self.failed,
@@ -154,6 +175,7 @@ impl Book {
             }),
             sink: self.sink.clone(),
             hook: None,
+            reload: ReloadStatus::default(),
             outputs: self
                 .outputs
                 .iter()

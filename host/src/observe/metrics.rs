@@ -63,6 +63,12 @@ struct ResultLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    plugin: String,
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HookLabels {
     plugin: String,
     result: &'static str,
@@ -90,6 +96,8 @@ pub struct Metrics {
     plugin_restarts: Family<PluginLabels, Counter>,
     plugin_memory: Family<PluginLabels, IntGauge>,
     plugin_ready: Family<PluginLabels, IntGauge>,
+    plugin_reloads: Family<ReloadLabels, Counter>,
+    plugin_refused: Family<PluginLabels, IntGauge>,
     outputs_changed: Family<PluginLabels, Counter>,
     output_bytes: Family<PluginLabels, Counter>,
     hook_runs: Family<HookLabels, Counter>,
@@ -159,6 +167,14 @@ impl Metrics {
             plugin_ready: family.add(
                 "plugin_ready",
                 "Whether a plugin has all that it requires and is still called.",
+            ),
+            plugin_reloads: family.add(
+                "plugin_reloads",
+                "New versions of a plugin, by result: taken or refused.",
+            ),
+            plugin_refused: family.add(
+                "plugin_version_refused",
+                "Whether the version that is in a plugin's file is refused, and an older one runs.",
             ),
             outputs_changed: family.add(
                 "plugin_outputs_changed",
@@ -338,6 +354,24 @@ impl Metrics {
             self.hook_due
                 .get_or_create(&labels)
                 .set(i64::from(hook.state != "idle"));
+        }
+        for plugin in &state.plugins {
+            for (result, total) in [
+                ("taken", plugin.reload.taken),
+                ("refused", plugin.reload.refused),
+            ] {
+                let labels = ReloadLabels {
+                    plugin: plugin.name.clone(),
+                    result,
+                };
+                raise(&self.plugin_reloads.get_or_create(&labels), total);
+            }
+            let labels = PluginLabels {
+                plugin: plugin.name.clone(),
+            };
+            self.plugin_refused
+                .get_or_create(&labels)
+                .set(i64::from(plugin.reload.refusal.is_some()));
         }
         let cache = &state.cache;
         for (result, total) in [

@@ -13,5 +13,5 @@ pub use metrics::Metrics;
 pub use serve::{Ask, ServeError, Server};
 pub use state::{
     CacheStatus, CallbackStatus, ErrorStatus, HookStatus, HostState, LeaderStatus, MAX_OUTPUTS,
-    OutputStatus, PluginStatus, Unreadable, WatchStatus,
+    OutputStatus, PluginStatus, ReloadStatus, Unreadable, WatchStatus,
 };

@@ -139,7 +139,8 @@ pub struct PluginStatus {
     pub name: String,
     /// Whether every required watch of it is synced.
     pub synced: bool,
-    /// Whether it failed so often that it is not called any more (contract P2).
+    /// Whether it failed so often in a row that it is given up, and called once a minute
+    /// to see whether it works again (contract P2).
     pub broken: bool,
     /// Failures in a row.
     pub failures: u32,
@@ -161,6 +162,35 @@ pub struct PluginStatus {
     pub hook: Option<HookStatus>,
     /// Its outputs, the last changed first; at most [`MAX_OUTPUTS`].
     pub outputs: Vec<OutputStatus>,
+    /// New versions of it.
+    pub reload: ReloadStatus,
+}
+
+/// What became of new versions of a plugin (contract P3).
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ReloadStatus {
+    /// Versions that have taken over.
+    pub taken: u64,
+    /// Versions that were refused.
+    pub refused: u64,
+    /// What the version is waiting for that is to take over.
+    pub candidate: Option<String>,
+    /// Why the version that is in the file is refused.
+    pub refusal: Option<ErrorStatus>,
+}
+
+impl ReloadStatus {
+    /// What follows the state of the plugin in its line.
+    fn words(&self) -> String {
+        match (&self.candidate, &self.refusal) {
+            (Some(waits), _) => format!("; its new version {waits}"),
+            (None, Some(refusal)) => {
+                let first = refusal.text.lines().next().unwrap_or_default();
+                format!("; its new version is refused: {first}")
+            }
+            (None, None) => String::new(),
+        }
+    }
 }
 
 /// A callback that succeeded.
@@ -274,12 +304,16 @@ impl HostState {
         }
         for plugin in &self.plugins {
             let (sign, what) = match (plugin.broken, plugin.synced) {
-                (true, _) => ("[-]", "given up after too many failures"),
+                (true, _) => (
+                    "[-]",
+                    "given up after too many failures, and tried once a minute",
+                ),
                 (false, false) => ("[-]", "waits for its watches"),
                 (false, true) if plugin.failures > 0 => ("[+]", "fails, and is tried again"),
                 (false, true) => ("[+]", "ok"),
             };
-            let _ = writeln!(text, "{sign}plugin {}: {what}", plugin.name);
+            let reload = plugin.reload.words();
+            let _ = writeln!(text, "{sign}plugin {}: {what}{reload}", plugin.name);
             if let Some(hook) = plugin.hook.as_ref().filter(|hook| hook.failures > 0) {
                 let (name, failures) = (&plugin.name, hook.failures);
                 let _ = writeln!(text, "[~]hook of {name}: failed {failures} times in a row");
@@ -332,6 +366,41 @@ mod tests {
     }
 
     #[test]
+    fn p3_readiness_says_how_far_a_new_version_is_and_does_not_depend_on_it() {
+        let mut state = state("synced", true, true, false);
+        let refusal = ErrorStatus {
+            text: "plugin render does not compile\nbecause".to_owned(),
+            ago_seconds: 1.0,
+        };
+        for (candidate, refusal, words) in [
+            (None, None, ""),
+            (
+                Some("waits for its watches".to_owned()),
+                None,
+                "; its new version waits for its watches",
+            ),
+            (
+                None,
+                Some(refusal),
+                "; its new version is refused: plugin render does not compile",
+            ),
+        ] {
+            state.plugins[0].reload = ReloadStatus {
+                candidate,
+                refusal,
+                ..ReloadStatus::default()
+            };
+            assert!(state.is_ready());
+            let line = format!("[+]plugin render: ok{words}\n");
+            assert!(
+                state.ready_lines().contains(&line),
+                "{}",
+                state.ready_lines()
+            );
+        }
+    }
+
+    #[test]
     fn v1_readiness_says_which_watch_and_which_plugin_is_missing() {
         for (state, ready, lines) in [
             (
@@ -352,7 +421,7 @@ mod tests {
             (
                 state("stale", true, true, true),
                 false,
-                "[+]watch ingresses: stale, 0 objects\n[-]plugin render: given up after too many failures\nreadyz check failed\n",
+                "[+]watch ingresses: stale, 0 objects\n[-]plugin render: given up after too many failures, and tried once a minute\nreadyz check failed\n",
             ),
         ] {
             assert_eq!(state.is_ready(), ready, "{lines}");

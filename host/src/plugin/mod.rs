@@ -5,6 +5,7 @@
 mod bindings;
 mod cache;
 mod contract;
+mod digest;
 mod guest;
 mod imports;
 mod instance;
@@ -16,11 +17,14 @@ mod stdio;
 mod surface;
 
 pub use contract::ContractError;
+pub use digest::Digest;
 pub(crate) use guest::Logger;
 pub use guest::{LogLevel, LogLine, LogSink};
 pub use instance::{CallError, Completed, Instance};
 pub use limits::Limits;
 pub use outputs::{OutputLimit, OutputName, OutputNameError, Outputs, Pending, WriteError};
-pub use runtime::{Compilation, LoadError, Plugin, Runtime, RuntimeError, RuntimeOptions};
+pub use runtime::{
+    Compilation, LoadError, Plugin, Runtime, RuntimeError, RuntimeOptions, read_component,
+};
 pub use sandbox::{DirGrant, EnvGrant, Sandbox, SandboxError};
 pub use surface::{Interface, Surface};

@@ -2,6 +2,8 @@
 //! thread that moves the epoch.
 
 use std::{
+    fs::File,
+    io::Read,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,6 +21,7 @@ use super::{
     bindings::{Plugin as World, PluginPre as WorldPre},
     cache,
     contract::{self, ContractError},
+    digest::Digest,
     guest::{GuestState, LogSink},
     imports,
     instance::{CallError, Instance},
@@ -169,22 +172,11 @@ impl Runtime {
     /// # Errors
     /// [`LoadError`] with one sentence that says what the file is instead.
     pub fn load(&self, path: &Path) -> Result<Plugin, LoadError> {
-        let read = |source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        };
-        let size = std::fs::metadata(path).map_err(read)?.len();
-        if size > MAX_COMPONENT {
-            return Err(LoadError::TooLarge {
-                path: path.to_owned(),
-            });
-        }
-        let bytes = std::fs::read(path).map_err(read)?;
         let name = path.file_stem().map_or_else(
             || path.display().to_string(),
             |stem| stem.to_string_lossy().into_owned(),
         );
-        self.compile(&name, &bytes)
+        self.compile(&name, &read_component(path)?)
     }
 
     /// Like [`Runtime::load`], from memory.
@@ -249,6 +241,7 @@ impl Runtime {
             size: bytes.len(),
             compilation,
             sandbox: Sandbox::default(),
+            digest: Digest::of(bytes),
             engine: self.engine.clone(),
             pre,
         })
@@ -265,6 +258,29 @@ pub struct Compilation {
     pub cached: bool,
 }
 
+/// The bytes of a plugin's file, which may be anything.
+///
+/// # Errors
+/// [`LoadError::Read`] and [`LoadError::TooLarge`].
+pub fn read_component(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let read = |source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(read)?;
+    let mut bytes = Vec::new();
+    // It may grow while it is read.
+    file.take(MAX_COMPONENT + 1)
+        .read_to_end(&mut bytes)
+        .map_err(read)?;
+    match u64::try_from(bytes.len()) {
+        Ok(size) if size <= MAX_COMPONENT => Ok(bytes),
+        Ok(_) | Err(_) => Err(LoadError::TooLarge {
+            path: path.to_owned(),
+        }),
+    }
+}
+
 /// A compiled and checked plugin, ready to be instantiated any number of times.
 #[derive(Clone)]
 pub struct Plugin {
@@ -272,11 +288,21 @@ pub struct Plugin {
     size: usize,
     compilation: Compilation,
     pub(super) sandbox: Sandbox,
+    digest: Digest,
     pub(super) engine: Engine,
     pub(super) pre: WorldPre<GuestState>,
 }
 
 impl Plugin {
+    /// The same under another name.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self
+        }
+    }
+
     /// The plugin's name: logs and errors use it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -307,6 +333,12 @@ impl Plugin {
     #[must_use]
     pub fn sandbox(&self) -> &Sandbox {
         &self.sandbox
+    }
+
+    /// What tells this component from others.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// Makes an instance: runs the component's start code under `limits`, then

@@ -167,7 +167,8 @@ impl Session {
         let plugin = engine.add_plugin("native", plans, own);
         let (events, queue) = mpsc::channel(QUEUE);
         let bodies = Bodies::of(access, clock, cache_bytes);
-        let streams = Watches::start(&engine, access, clock, &bodies, &events);
+        let mut streams = Watches::new(access, clock, &bodies);
+        streams.follow(&engine, &events);
         let mut signals = Vec::with_capacity(plans.len());
         for watch in 0..plans.len() {
             let status = status(&engine, plugin, watch, clock);

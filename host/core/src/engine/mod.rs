@@ -317,7 +317,8 @@ impl Engine {
             WatchOutput::PageEnd => {
                 let mut wanted = false;
                 each_reader(plugins, entry, |reader, _| wanted |= reader.during_sync);
-                if wanted && !entry.synced()
+                if wanted
+                    && !entry.synced()
                     && let Some(from) = entry.sources.get(source)
                 {
                     entry.store.publish_partial(from.scope(), &mut deltas);

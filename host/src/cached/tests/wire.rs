@@ -67,7 +67,8 @@ impl World {
         let plans: Vec<_> = specs.iter().map(plan).collect();
         let plugin = engine.add_plugin("test", &plans, "default");
         let (events, news) = mpsc::channel(64);
-        let watches = Watches::start(&engine, &access, clock, &bodies, &events);
+        let mut watches = Watches::new(&access, clock, &bodies);
+        watches.follow(&engine, &events);
         let mut world = Self {
             cluster,
             bodies,

@@ -82,6 +82,13 @@ impl Hooks {
         self.plugins.insert(plugin, hook);
     }
 
+    /// A plugin goes on as another one, whose hook is the same (contract P3).
+    pub(crate) fn replaced(&mut self, old: PluginId, new: PluginId) {
+        if let Some(hook) = self.plugins.remove(&old) {
+            self.plugins.insert(new, hook);
+        }
+    }
+
     /// A commit owes a run.
     pub(crate) fn owe(&mut self, plugin: PluginId, debt: Debt) {
         if let Some(hook) = self.plugins.get_mut(&plugin) {

@@ -1,0 +1,144 @@
+//! What the log says of callbacks and hooks: a line for each (contract V2).
+
+use haptic_core::engine::{BACKOFF_MAX, Callback, PluginId};
+use tracing::{error, info};
+
+use super::{RunError, dispatch::Dispatch};
+use crate::{
+    chain::chain,
+    diff,
+    output::hook::HookError,
+    worker::{Committed, Done, WorkError},
+};
+
+impl Dispatch {
+    /// A run of a hook ended.
+    ///
+    /// # Errors
+    /// [`RunError`] with `--once`, which a failure ends.
+    pub(super) fn hook_ended(
+        &mut self,
+        id: tokio::task::Id,
+        result: Result<(), HookError>,
+    ) -> Result<(), RunError> {
+        let Some(ended) = self.hooks.take_in(self.clock.now(), id, result) else {
+            return Ok(());
+        };
+        let (plugin, duration) = (ended.plugin, ended.duration);
+        match ended.result {
+            Ok(()) => info!(plugin, ?duration, "hook"),
+            Err(source) if self.options.once => return Err(RunError::Hook { plugin, source }),
+            Err(error) => {
+                let failures = ended.failures;
+                error!(
+                    plugin,
+                    ?duration,
+                    failures,
+                    "the hook failed, it is tried again: {}",
+                    chain(&error)
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers the error of a callback that failed.
+    ///
+    /// # Errors
+    /// [`RunError`] with `--once`, which a failure ends.
+    pub(super) fn report(
+        &self,
+        plugin: PluginId,
+        done: Done,
+    ) -> Result<Option<WorkError>, RunError> {
+        let name = self.engine.plugin_name(plugin);
+        let callback = done.callback.export();
+        let watch = done.watch_name.as_str();
+        let committed = match done.result {
+            Ok(committed) => committed,
+            Err(error) if self.options.once => {
+                let plugin = name.to_owned();
+                return Err(match error {
+                    WorkError::Call(source) => RunError::Plugin { plugin, source },
+                    WorkError::Commit(source) => RunError::Output { plugin, source },
+                    WorkError::Host => RunError::Host { plugin },
+                });
+            }
+            Err(error) if error.leadership_was_lost() => {
+                info!(
+                    plugin = name,
+                    watch, "leadership was lost while a callback ran; nothing was written"
+                );
+                return Ok(None);
+            }
+            Err(error) => {
+                self.report_failure(plugin, watch, &error);
+                return Ok(Some(error));
+            }
+        };
+        let duration = committed.duration;
+        let (bytes, changed) = (committed.bytes, committed.changed.len());
+        match done.callback {
+            Callback::SyncComplete { initial_count, .. } => {
+                info!(
+                    plugin = name,
+                    watch,
+                    objects = initial_count,
+                    ?duration,
+                    bytes,
+                    changed,
+                    "{callback}"
+                );
+            }
+            Callback::Change { stats, .. } => info!(
+                plugin = name,
+                watch,
+                created = stats.created,
+                modified = stats.modified,
+                deleted = stats.deleted,
+                ?duration,
+                bytes,
+                changed,
+                "{callback}"
+            ),
+            Callback::Resource { .. } => {
+                info!(
+                    plugin = name,
+                    watch,
+                    ?duration,
+                    bytes,
+                    changed,
+                    "{callback}"
+                );
+            }
+        }
+        self.show_diff(&committed);
+        Ok(None)
+    }
+
+    fn report_failure(&self, plugin: PluginId, watch: &str, error: &WorkError) {
+        let (failures, error) = (self.engine.failures(plugin), chain(error));
+        let name = self.engine.plugin_name(plugin);
+        if self.engine.is_broken(plugin) {
+            error!(
+                plugin = name,
+                watch,
+                failures,
+                "{error}; nothing was written; given up: its outputs stay as they are, and it is tried again after {BACKOFF_MAX:?}"
+            );
+        } else {
+            error!(
+                plugin = name,
+                watch, failures, "{error}; nothing was written, it is tried again"
+            );
+        }
+    }
+
+    pub(super) fn show_diff(&self, committed: &Committed) {
+        if self.options.diff {
+            for change in &committed.changed {
+                diff::print(change);
+            }
+        }
+    }
+}

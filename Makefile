@@ -23,10 +23,11 @@ soak: ## Run random fault schedules (SOAK_SCHEDULES, SOAK_SEED) and print what e
 hostile: guests ## Print what each hostile plugin gets, and costs the plugin beside it
 	cargo test --workspace --test guests -- --ignored --nocapture p6_
 
+# The documentation with the examples: dependencies then have the features that clippy has checked them with.
 lint: ## Check formatting, clippy and the documentation's links, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --lib --bins --examples
 
 bench: ## Print decode time and stored bytes an object, beside kube-rs
 	cargo bench -p haptic-core --bench decode --bench store

@@ -161,7 +161,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         None => Config::default(),
     };
     let runtime = Runtime::new(&RuntimeOptions {
-        cache_dir: args.fetch.compiled_dir(),
+        cache_dir: args.fetch.cache_dir(),
     })?;
     let elected = election::is_wanted(&args.election, config.leader_election.as_ref());
     let occupancy = match elected {

@@ -141,7 +141,7 @@ impl PluginArgs {
             config.settings.clone_from(&settings.0);
         }
         let runtime = Runtime::new(&RuntimeOptions {
-            cache_dir: self.fetch.compiled_dir(),
+            cache_dir: self.fetch.cache_dir(),
         })?;
         let options = self.fetch.pull_options();
         let mut described = Vec::with_capacity(entries.len());

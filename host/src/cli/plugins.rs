@@ -28,14 +28,8 @@ pub(super) struct FetchArgs {
 }
 
 impl FetchArgs {
-    /// Where compiled plugins are kept; `None`: nowhere. A folder of its own: wasmtime removes
-    /// what it does not know from it.
-    pub(super) fn compiled_dir(&self) -> Option<PathBuf> {
-        Some(self.cache_dir()?.join("compiled"))
-    }
-
     /// Where things are kept; `None`: nowhere.
-    fn cache_dir(&self) -> Option<PathBuf> {
+    pub(super) fn cache_dir(&self) -> Option<PathBuf> {
         if self.no_cache {
             return None;
         }
@@ -138,7 +132,7 @@ mod tests {
             no_cache: false,
             plain_http: Vec::new(),
         };
-        let compiled = args.compiled_dir().unwrap();
+        let compiled = args.cache_dir().unwrap();
         let pulled = args.pull_options().cache_dir.unwrap();
         assert!(compiled.starts_with("/cache") && pulled.starts_with("/cache"));
         assert!(!pulled.starts_with(&compiled));

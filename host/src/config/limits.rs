@@ -129,7 +129,11 @@ fn size(place: &str, value: &Value, mistakes: &mut Mistakes) -> Option<u64> {
 }
 
 fn time(place: &str, value: &Value, mistakes: &mut Mistakes) -> Option<Duration> {
-    let text = mistakes.text(place, value)?;
+    // `0` is a number to YAML.
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        value => mistakes.text(place, value)?,
+    };
     let time = parse_duration(&text).and_then(|time| match time {
         Duration::ZERO => Err("must be longer than nothing".to_owned()),
         time => Ok(time),

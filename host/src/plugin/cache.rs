@@ -1,5 +1,5 @@
 //! The folder of compiled components (contract P4): native code, which is loaded from there
-//! without further question. Owns who may write in it; what is in it is wasmtime's.
+//! without further question. Owns who may write in it; what is in `compiled` is wasmtime's.
 
 use std::{
     fs::{self, DirBuilder, Metadata},
@@ -25,7 +25,13 @@ pub(super) enum CacheError {
 /// The cache in `path`; none, and a warning, if there can be none there. A cache that can be
 /// read and not written is used: an image may bring it along.
 pub(super) fn open(path: &Path) -> Option<Cache> {
-    let opened = private(path).map_err(|error| error.to_string());
+    let folder = private(path).and_then(|folder| {
+        // Of its own: wasmtime removes what it does not know, and pulled plugins are kept here too.
+        let folder = folder.join("compiled");
+        make(&folder)?;
+        Ok(folder)
+    });
+    let opened = folder.map_err(|error| error.to_string());
     let opened = opened.and_then(|folder| {
         let mut config = CacheConfig::new();
         config.with_directory(folder);

@@ -95,7 +95,7 @@ fn p5_a_grant_that_cannot_be_given_is_exit_code_2() {
     for (args, sentence) in [
         (
             ["--dir", "/no/such/folder"],
-            "plugin test_guests: cannot open directory /no/such/folder to grant it: No such file",
+            "plugin hostile: cannot open directory /no/such/folder to grant it: No such file",
         ),
         (
             ["--dir", "::"],

@@ -23,14 +23,14 @@ fn o3_the_exit_code_tells_whose_fault_it_was() {
             "err",
             "",
             none,
-            "plugin test_guests failed: on-sync-complete returned an error: refused on purpose",
+            "plugin hostile failed: on-sync-complete returned an error: refused on purpose",
         ),
         (
             1,
             "panic",
             "",
             none,
-            "plugin test_guests failed: on-sync-complete trapped: panics on purpose",
+            "plugin hostile failed: on-sync-complete trapped: panics on purpose",
         ),
         (
             1,
@@ -52,7 +52,7 @@ fn o3_the_exit_code_tells_whose_fault_it_was() {
             "describe-err",
             "",
             none,
-            "plugin test_guests does not accept its settings: the colour is missing",
+            "plugin hostile does not accept its settings: the colour is missing",
         ),
         (2, "describe-nothing", "", none, "it declares no watches"),
         (

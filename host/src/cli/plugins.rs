@@ -119,22 +119,3 @@ pub(super) fn entries(
     }
     Ok(entries)
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-
-    #[test]
-    fn p4_what_was_pulled_is_not_where_wasmtime_clears_up() {
-        let args = FetchArgs {
-            cache_dir: Some(PathBuf::from("/cache")),
-            no_cache: false,
-            plain_http: Vec::new(),
-        };
-        let compiled = args.cache_dir().unwrap();
-        let pulled = args.pull_options().cache_dir.unwrap();
-        assert!(compiled.starts_with("/cache") && pulled.starts_with("/cache"));
-        assert!(!pulled.starts_with(&compiled));
-    }
-}

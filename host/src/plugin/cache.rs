@@ -121,6 +121,13 @@ mod tests {
     }
 
     #[test]
+    fn p4_what_wasmtime_clears_up_is_a_folder_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = open(dir.path()).unwrap();
+        assert_eq!(*cache.directory(), dir.path().join("compiled"));
+    }
+
+    #[test]
     fn p4_what_is_no_folder_is_no_cache_and_no_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         assert!(open(file.path()).is_none());

@@ -189,7 +189,7 @@ impl Watches {
                     resource: plan.resource.to_string(),
                     namespace: source.namespace.clone().unwrap_or_default(),
                     state: freshness.state.as_str().to_owned(),
-                    detail: freshness.state.to_string(),
+                    detail: described(&freshness.state),
                     since_seconds: (now - freshness.since).as_secs_f64(),
                     objects: status.objects,
                     quarantined: status.quarantined,
@@ -374,6 +374,15 @@ pub(crate) fn is_hopeless(state: &WatchState) -> bool {
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0)
+}
+
+/// A state in words. Since when a watch is stale is a time of this process's, which says
+/// nothing to a reader; how long it has been so is told beside it.
+fn described(state: &WatchState) -> String {
+    match state {
+        WatchState::Stale { since: _ } => "stale: no word from the server".to_owned(),
+        state => state.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -75,7 +75,7 @@ pub enum StartError {
     /// The address is not one of this machine's own loopback addresses.
     #[error(
         "{addr} can be reached from other machines, and the embedded cluster lets everybody do everything: \
-         choose a loopback address, or allow it explicitly"
+         choose a loopback address, or allow it (--allow-non-loopback)"
     )]
     NotLoopback {
         /// The address that was asked for.

@@ -63,11 +63,24 @@ pub(super) struct Args {
 
     /// What is logged: error, warn, info, debug, trace, or directives such as
     /// `info,haptic_core=debug`.
-    #[arg(long, global = true, default_value = "info", env = "HAPTIC_LOG", value_parser = log_filter)]
+    #[arg(
+        long,
+        global = true,
+        default_value = "info",
+        env = "HAPTIC_LOG",
+        value_parser = log_filter,
+        help_heading = "Logging"
+    )]
     pub(super) log: String,
 
     /// How it is logged, on standard error.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Pretty)]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t = LogFormat::Pretty,
+        help_heading = "Logging"
+    )]
     pub(super) log_format: LogFormat,
 }
 

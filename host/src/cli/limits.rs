@@ -73,19 +73,20 @@ impl LimitArgs {
     }
 }
 
+const SEEN: &str = "What plugins may see of the host (nothing, unless given)";
+
 /// Without any of these a plugin sees no file and no variable; nothing lets it use the network.
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What plugins may see of the host (nothing, unless given)")]
 pub(super) struct GrantArgs {
     /// Let plugins read the files of a directory of the host, which they know by the name
     /// GUEST (default: HOST); with `::rw` they may write there too. Of one plugin: `dirs` in the
     /// configuration file. Repeatable.
-    #[arg(long, value_name = "HOST[::GUEST[::rw]]", value_parser = clap::value_parser!(DirGrant))]
+    #[arg(long, value_name = "HOST[::GUEST[::rw]]", value_parser = clap::value_parser!(DirGrant), help_heading = SEEN)]
     dir: Vec<DirGrant>,
 
     /// Set an environment variable for plugins; without a value, to the host's own. Of one
     /// plugin: `env` in the configuration file. Repeatable.
-    #[arg(long, value_name = "NAME[=VALUE]", value_parser = clap::value_parser!(EnvGrant))]
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = clap::value_parser!(EnvGrant), help_heading = SEEN)]
     env: Vec<EnvGrant>,
 }
 

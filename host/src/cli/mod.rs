@@ -100,6 +100,9 @@ fn exit_code(error: &anyhow::Error) -> u8 {
                 | AccessError::Url { .. } => exit::CONFIGURATION,
             };
         }
+        if let Some(haptic_cluster::StartError::NotLoopback { .. }) = cause.downcast_ref() {
+            return exit::CONFIGURATION;
+        }
         if cause.is::<Unreachable>() || cause.is::<haptic_cluster::StartError>() {
             return exit::CLUSTER;
         }

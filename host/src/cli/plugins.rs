@@ -12,6 +12,7 @@ use crate::{
 
 /// Where compiled and pulled plugins are kept, and how registries are spoken to.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Where plugins come from")]
 pub(super) struct FetchArgs {
     /// Where compiled plugins are kept, so that the next start takes milliseconds, and those that
     /// were pulled from registries. Default: haptic-host in $XDG_CACHE_HOME or ~/.cache.

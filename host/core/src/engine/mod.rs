@@ -54,6 +54,9 @@ struct PluginEntry {
     running: Option<Running>,
     /// Of instances, in a row.
     failures: u32,
+    /// The last of them was in `on-change`. That it survives being told everything shows
+    /// nothing then.
+    died_of_change: bool,
     not_before: Time,
     max_failures: Option<NonZeroU32>,
     /// It is to take another one's place, and its outputs are not committed.
@@ -106,6 +109,7 @@ impl Engine {
             subscriptions,
             running: None,
             failures: 0,
+            died_of_change: false,
             not_before: Time::ZERO,
             max_failures: None,
             candidacy: None,
@@ -536,6 +540,7 @@ impl Engine {
             return;
         };
         let watch = running.watch;
+        let was_change = !running.was_sync && running.event.is_none();
         let Some(subscription) = entry.subscriptions.get_mut(watch) else {
             return;
         };
@@ -544,7 +549,8 @@ impl Engine {
                 subscription.failures = 0;
                 // An instance has recovered when it was told everything, and not
                 // with the first of several callbacks that it survived.
-                if !entry.subscriptions.iter().any(Subscription::has_news) {
+                let told = !entry.subscriptions.iter().any(Subscription::has_news);
+                if told && (was_change || !entry.died_of_change) {
                     entry.failures = 0;
                 }
             }
@@ -554,6 +560,7 @@ impl Engine {
                 subscription.give_back(now, running);
             }
             Outcome::Died => {
+                entry.died_of_change = was_change;
                 entry.fail(now);
                 entry.tell_everything(&self.stores);
             }

@@ -51,6 +51,31 @@ fn p2_the_breaker_opens_after_so_many_failures_in_a_row_and_closes_with_a_succes
 }
 
 #[test]
+fn p2_an_instance_that_dies_of_every_change_is_given_up_though_it_is_told_everything_in_between() {
+    let mut bench = bench(&[spec("maps")], 3);
+    bench.list(0, vec![]);
+    assert_eq!(bench.told(0), some("sync 0 0"));
+    let mut now = 0;
+    for (failures, wait) in [(1, 1_000), (2, 2_000), (3, 60_000)] {
+        now += 100_000;
+        bench.feed(
+            now,
+            WatchOutput::Applied(object("a", failures, 1, failures)),
+        );
+        assert!(bench.due(now).is_some_and(|due| due.starts_with("change")));
+        bench.finish(now, Outcome::Died);
+        assert_eq!(bench.engine.failures(bench.plugin), failures);
+        now += wait;
+        assert_eq!(bench.told(now), some("sync 0 1"));
+        assert_eq!(bench.broken(), failures == 3);
+    }
+    now += 100_000;
+    bench.delete(now, "a");
+    assert!(bench.told(now).is_some());
+    assert!(!bench.broken(), "it survived a change");
+}
+
+#[test]
 fn p2_successes_between_failures_keep_the_breaker_closed() {
     let mut bench = bench(&[spec("maps")], 2);
     bench.list(0, vec![]);

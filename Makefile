@@ -41,7 +41,7 @@ build: ## Build the optimised host: target/release/haptic-host
 guests: ## Build the example plugins, installing a WebAssembly toolchain if there is none
 	@scripts/guests.sh
 
-deps: ## Install what only the tests need: haproxy and kubectl
+deps: ## Install what only the tests need: haproxy, kubectl and chromium
 	@scripts/test-deps.sh
 
 fmt: ## Format the code

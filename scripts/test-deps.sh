@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what only the tests need, and says what it installs: haproxy checks the configuration
-# that the example renders, kubectl talks to the embedded cluster.
+# that the example renders, kubectl talks to the embedded cluster, chromium shows the host's page.
 set -euo pipefail
 
 say() { printf 'test-deps: %s\n' "$*"; }
@@ -28,6 +28,7 @@ install_package() {
 
 PATH=$PATH:/usr/sbin
 command -v haproxy >/dev/null || install_package haproxy
+command -v chromium chromium-browser google-chrome >/dev/null || install_package chromium
 if ! command -v kubectl >/dev/null; then
   if apt-cache show kubectl >/dev/null 2>&1; then
     install_package kubectl

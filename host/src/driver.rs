@@ -2,6 +2,8 @@
 //! bytes. Owns a request in flight and nothing else: every decision is
 //! [`haptic_core::watch`]'s.
 
+mod traffic;
+
 use std::{
     io::Write,
     pin::Pin,
@@ -17,8 +19,8 @@ use flate2::write::MultiGzDecoder;
 use haptic_core::{
     Time,
     watch::{
-        Action, Input, Machine, NoteLevel, Request, TransportError, TransportErrorKind,
-        WatchOutput, WatchState,
+        Action, Input, Machine, NoteLevel, Request, RequestKind, TransportError,
+        TransportErrorKind, WatchOutput, WatchState,
     },
 };
 use http::{HeaderMap, Response, header};
@@ -33,6 +35,8 @@ use crate::{
     access::Access,
     chain::{chain, printable},
 };
+
+pub use traffic::Traffic;
 
 /// What a watch tells the dispatch loop.
 #[derive(Debug)]
@@ -137,6 +141,9 @@ pub struct Driver {
     streamable: Arc<AtomicBool>,
     clock: Clock,
     flight: Flight,
+    /// The request that has no answer yet.
+    asked: Option<RequestKind>,
+    traffic: Arc<Traffic>,
     permit: Option<OwnedSemaphorePermit>,
     actions: Vec<Action>,
     name: String,
@@ -166,9 +173,17 @@ impl Driver {
             streamable,
             clock,
             flight: Flight::Idle,
+            asked: None,
+            traffic: Arc::default(),
             permit: None,
             actions: Vec::new(),
         }
+    }
+
+    /// What the stream costs, from now on.
+    #[must_use]
+    pub fn traffic(&self) -> Arc<Traffic> {
+        Arc::clone(&self.traffic)
     }
 
     /// Runs the watch until `report` answers that nobody listens any more.
@@ -230,11 +245,17 @@ impl Driver {
             for action in std::mem::take(&mut self.actions) {
                 match action {
                     Action::Send(request) => self.send(request),
-                    Action::Close => self.flight = Flight::Idle,
-                    Action::Emit { reader, output } => match reports.last_mut() {
-                        Some(Report::Outputs(outputs)) => outputs.push((reader, output)),
-                        _ => reports.push(Report::Outputs(vec![(reader, output)])),
-                    },
+                    Action::Close => self.close(),
+                    Action::Emit { reader, output } => {
+                        // What came is told to every reader, and counted once.
+                        if reader == 0 {
+                            self.traffic.saw(&output);
+                        }
+                        match reports.last_mut() {
+                            Some(Report::Outputs(outputs)) => outputs.push((reader, output)),
+                            _ => reports.push(Report::Outputs(vec![(reader, output)])),
+                        }
+                    }
                     Action::State(state) => reports.push(Report::State(state)),
                     Action::Note { level, message } => match level {
                         NoteLevel::Debug => tracing::debug!(watch = self.name, "{message}"),
@@ -254,7 +275,15 @@ impl Driver {
         reports
     }
 
+    fn close(&mut self) {
+        if let Some(kind) = self.asked.take() {
+            self.traffic.answered(kind, None);
+        }
+        self.flight = Flight::Idle;
+    }
+
     fn send(&mut self, request: Request) {
+        self.close();
         if request.kind.is_list() && self.permit.is_none() {
             let lists = Arc::clone(&self.lists);
             let permit = Box::pin(async move { lists.acquire_owned().await.ok() });
@@ -277,6 +306,7 @@ impl Driver {
         }
         let built = built.body(Body::empty());
         let client = self.access.client.clone();
+        self.asked = Some(request.kind);
         self.flight = Flight::Opening(Box::pin(async move {
             client.send(built.map_err(kube::Error::HttpError)?).await
         }));
@@ -295,6 +325,9 @@ impl Driver {
             }
             Arrival::Headers(Ok(response)) => {
                 let (parts, body) = response.into_parts();
+                if let Some(kind) = self.asked.take() {
+                    self.traffic.answered(kind, Some(parts.status.as_u16()));
+                }
                 let gzip = parts
                     .headers
                     .get(header::CONTENT_ENCODING)
@@ -315,6 +348,7 @@ impl Driver {
             }
             Arrival::Headers(Err(error)) => self.failed(transport_error(&error)),
             Arrival::Chunk(Some(Ok(chunk))) => {
+                self.traffic.received(chunk.len());
                 let inflated = match &mut self.flight {
                     Flight::Reading(_, Some(inflate), _) => Some(inflate.push(&chunk)),
                     _ => None,
@@ -341,7 +375,7 @@ impl Driver {
     }
 
     fn failed(&mut self, error: TransportError) {
-        self.flight = Flight::Idle;
+        self.close();
         self.step(Input::Failed(error));
     }
 }

@@ -3,7 +3,7 @@
 //! for each change of a state. Decides nothing.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -11,7 +11,8 @@ use std::{
 use haptic_core::{
     Identity, Time,
     engine::{Engine, Source, StoreId},
-    spec::WatchPlan,
+    spec::{Storage, WatchPlan},
+    view::Freshness,
     watch::{Machine, WatchConfig, WatchOutput, WatchState},
 };
 use tokio::{
@@ -24,8 +25,8 @@ use crate::{
     access::Access,
     cached::Bodies,
     chain::printable,
-    driver::{Clock, Driver, Report},
-    observe::{Unreadable, WatchStatus},
+    driver::{Clock, Driver, Report, Traffic},
+    observe::{ScopeStatus, Unreadable, WatchStatus, sentence},
 };
 
 /// Something that a stream reported.
@@ -44,6 +45,8 @@ pub(crate) struct Watches {
     /// By their numbers, which are not used again.
     streams: BTreeMap<usize, Stream>,
     started: usize,
+    /// What each store is called.
+    names: HashMap<StoreId, String>,
 }
 
 /// One stream, and whom it serves.
@@ -52,6 +55,7 @@ struct Stream {
     name: String,
     /// Those of its machine, in their order; at least one. Of some the store may be gone.
     readers: Vec<Reader>,
+    traffic: Arc<Traffic>,
     task: AbortHandle,
 }
 
@@ -72,6 +76,7 @@ impl Watches {
             tasks: JoinSet::new(),
             streams: BTreeMap::new(),
             started: 0,
+            names: HashMap::new(),
         }
     }
 
@@ -100,11 +105,15 @@ impl Watches {
             .flat_map(|stream| &stream.readers)
             .map(|reader| (reader.store, reader.source))
             .collect();
-        for planned in streams_of(engine, &fed) {
+        self.names = names(engine);
+        for planned in streams_of(engine, &self.names, &fed) {
             self.start(planned, events);
         }
         for stream in self.streams.values_mut() {
-            if let Some(name) = stream.first(engine).and_then(|r| r.name(engine)) {
+            if let Some(name) = stream
+                .first(engine)
+                .and_then(|r| r.name(engine, &self.names))
+            {
                 stream.name = name;
             }
         }
@@ -129,6 +138,7 @@ impl Watches {
             streamable,
             self.clock,
         );
+        let traffic = driver.traffic();
         let events = events.clone();
         let stream = self.started;
         self.started += 1;
@@ -139,6 +149,7 @@ impl Watches {
         let described = Stream {
             name,
             readers,
+            traffic,
             task,
         };
         self.streams.insert(stream, described);
@@ -175,26 +186,57 @@ impl Watches {
         }
     }
 
-    /// How each stream is.
+    /// How each watch is. Costs what there are watches, not what there are objects.
     pub(crate) fn status(&self, engine: &Engine, now: Time) -> Vec<WatchStatus> {
-        self.streams
-            .values()
-            .filter_map(|stream| {
-                let Reader { store, plan, .. } = stream.first(engine)?;
-                let source = stream.source(engine)?;
-                let status = engine.status(*store)?;
-                let freshness = &source.freshness;
+        let mut streams = HashMap::new();
+        // Traffic is told once, with the first store that it is for.
+        for stream in self.streams.values() {
+            if let Some(reader) = stream.first(engine) {
+                streams.insert((reader.store, reader.source), stream.traffic.status());
+            }
+        }
+        engine
+            .stores()
+            .filter_map(|(store, plan, sources)| {
+                let status = engine.status(store)?;
+                let snapshot = engine.snapshot(store)?;
+                let scope = |(i, source): (usize, &Source)| {
+                    let Freshness { state, since } = &source.freshness;
+                    ScopeStatus {
+                        namespace: source.namespace.clone().unwrap_or_default(),
+                        state: state.as_str(),
+                        detail: sentence(state, now),
+                        since_seconds: (now - *since).as_secs_f64(),
+                        objects: snapshot.len_in(source.namespace.as_deref()),
+                        traffic: streams.remove(&(store, i)),
+                    }
+                };
+                let Freshness { state, since } = &status.freshness;
+                let mut plugins: Vec<String> = Vec::new();
+                for plugin in engine.readers(store) {
+                    if !plugins.iter().any(|known| known == plugin) {
+                        plugins.push(plugin.to_owned());
+                    }
+                }
                 Some(WatchStatus {
-                    name: stream.name.clone(),
+                    name: self.names.get(&store).unwrap_or(&plan.name).clone(),
+                    plugins,
                     resource: plan.resource.to_string(),
-                    namespace: source.namespace.clone().unwrap_or_default(),
-                    state: freshness.state.as_str().to_owned(),
-                    detail: described(&freshness.state),
-                    since_seconds: (now - freshness.since).as_secs_f64(),
+                    object: plan.object_name.clone().unwrap_or_default(),
+                    label_selector: plan.label_selector.clone().unwrap_or_default(),
+                    field_selector: plan.server_fields.clone().unwrap_or_default(),
+                    storage: match plan.storage {
+                        Storage::Memory => "memory",
+                        Storage::Cached => "cached",
+                    },
+                    state: state.as_str(),
+                    detail: sentence(state, now),
+                    since_seconds: (now - *since).as_secs_f64(),
                     objects: status.objects,
+                    stored_bytes: status.body_bytes,
                     quarantined: status.quarantined,
                     unreadable: engine
-                        .quarantine(*store)
+                        .quarantine(store)
                         .map_or_else(Vec::new, |quarantine| {
                             let listed = quarantine.iter();
                             listed
@@ -202,7 +244,8 @@ impl Watches {
                                 .collect()
                         }),
                     unkeyed: status.unkeyed,
-                    required: engine.is_required(*store),
+                    required: engine.is_required(store),
+                    scopes: sources.iter().enumerate().map(scope).collect(),
                 })
             })
             .collect()
@@ -223,6 +266,27 @@ impl Watches {
     }
 }
 
+/// What the stores are called in the log, in metrics and on the page: as their first
+/// plugin calls its watch; with the plugin before it where an earlier one has the name, and
+/// numbered where that is taken too, as while a new version of the plugin is tried.
+fn names(engine: &Engine) -> HashMap<StoreId, String> {
+    let mut names = HashMap::new();
+    let mut taken = HashSet::new();
+    for (store, plan, _) in engine.stores() {
+        let plugin = engine.readers(store).next().unwrap_or_default();
+        let long = format!("{plugin}/{}", plan.name);
+        let numbered = (2..).map(|n| format!("{long} ({n})"));
+        let name = [plan.name.clone(), long.clone()]
+            .into_iter()
+            .chain(numbered)
+            .find(|name| !taken.contains(name))
+            .unwrap_or_default();
+        taken.insert(name.clone());
+        names.insert(store, name);
+    }
+    names
+}
+
 /// A stream that is to be started.
 struct Planned {
     config: WatchConfig,
@@ -232,7 +296,11 @@ struct Planned {
 
 /// The streams that fill the engine's stores, but for those sources that are `fed` already.
 /// Stores that differ only in what they keep of the same objects share one (contract W10).
-fn streams_of(engine: &Engine, fed: &HashSet<(StoreId, usize)>) -> Vec<Planned> {
+fn streams_of(
+    engine: &Engine,
+    names: &HashMap<StoreId, String>,
+    fed: &HashSet<(StoreId, usize)>,
+) -> Vec<Planned> {
     let mut streams: Vec<Planned> = Vec::new();
     for (store, plan, sources) in engine.stores() {
         for (i, source) in sources.iter().enumerate() {
@@ -263,7 +331,7 @@ fn streams_of(engine: &Engine, fed: &HashSet<(StoreId, usize)>) -> Vec<Planned> 
             }
             streams.push(Planned {
                 config,
-                name: reader.name(engine).unwrap_or_default(),
+                name: reader.name(engine, names).unwrap_or_default(),
                 readers: vec![reader],
             });
         }
@@ -283,12 +351,13 @@ fn asks_the_same(a: &WatchConfig, b: &WatchConfig) -> bool {
 impl Reader {
     /// The name of its watch, with the namespace where there are several; `None` when its
     /// store is gone.
-    fn name(&self, engine: &Engine) -> Option<String> {
+    fn name(&self, engine: &Engine, names: &HashMap<StoreId, String>) -> Option<String> {
         let (plan, sources) = engine.store(self.store)?;
+        let name = names.get(&self.store).unwrap_or(&plan.name);
         let namespace = sources.get(self.source)?.namespace.as_ref();
         Some(match (namespace, sources.len()) {
-            (Some(namespace), 2..) => format!("{}/{namespace}", plan.name),
-            _ => plan.name.clone(),
+            (Some(namespace), 2..) => format!("{name} in {namespace}"),
+            _ => name.clone(),
         })
     }
 }
@@ -376,15 +445,6 @@ fn seed() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-/// A state in words. Since when a watch is stale is a time of this process's, which says
-/// nothing to a reader; how long it has been so is told beside it.
-fn described(state: &WatchState) -> String {
-    match state {
-        WatchState::Stale { since: _ } => "stale: no word from the server".to_owned(),
-        state => state.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -411,7 +471,7 @@ mod tests {
         for (number, plan) in plans.iter().enumerate() {
             engine.add_plugin(&number.to_string(), std::slice::from_ref(plan), "own");
         }
-        let streams = streams_of(&engine, &HashSet::new());
+        let streams = streams_of(&engine, &names(&engine), &HashSet::new());
         let shown = streams.iter().map(|stream| {
             let (config, readers) = (&stream.config, stream.readers.len());
             assert_eq!(config.readers.len(), readers);

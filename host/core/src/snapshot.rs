@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) name: Arc<str>,
     pub(crate) revision: u64,
     pub(crate) objects: Ordered<Arc<Object>>,
+    /// Bytes of their bodies: counted as they come and go, so that asking costs nothing.
+    pub(crate) body_bytes: usize,
     pub(crate) indexes: Vec<Index>,
 }
 
@@ -53,6 +55,19 @@ impl Snapshot {
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.objects.len()
+    }
+
+    /// How many objects of one namespace there are, or of all. Costs two binary searches.
+    #[must_use]
+    pub fn len_in(&self, namespace: Option<&str>) -> usize {
+        self.0.scope(namespace).len()
+    }
+
+    /// Bytes of the filtered JSON that is held; none in a cached store, whose bodies are
+    /// elsewhere.
+    #[must_use]
+    pub fn body_bytes(&self) -> usize {
+        self.0.body_bytes
     }
 
     /// Whether there is no object.

@@ -106,6 +106,7 @@ impl Store {
                 name: name.into(),
                 revision: 0,
                 objects: Ordered::default(),
+                body_bytes: 0,
                 indexes: indexes.map(|(spec, slot)| Index::new(spec, slot)).collect(),
             }),
             relists: Vec::new(),
@@ -341,6 +342,8 @@ impl<'a> Writing<'a> {
         state.objects.insert(Arc::clone(&object), |other| {
             other.identity().cmp(object.identity())
         });
+        state.body_bytes -= previous.as_deref().map_or(0, body_bytes);
+        state.body_bytes += body_bytes(&object);
         self.note(previous, object)
     }
 
@@ -377,6 +380,7 @@ impl<'a> Writing<'a> {
         for index in &mut state.indexes {
             index.rebuild(&after);
         }
+        state.body_bytes = after.iter().map(|object| body_bytes(object)).sum();
         state.objects = Ordered::from_sorted(after);
     }
 
@@ -409,6 +413,7 @@ impl<'a> Writing<'a> {
         for index in &mut state.indexes {
             index.remove(&previous);
         }
+        state.body_bytes -= body_bytes(&previous);
         self.publish(Delta::Deleted { previous });
         Change::Deleted
     }
@@ -420,6 +425,10 @@ impl<'a> Writing<'a> {
         }
         self.deltas.push(delta);
     }
+}
+
+fn body_bytes(object: &Object) -> usize {
+    object.body().map_or(0, |body| body.as_str().len())
 }
 
 /// Whether storing `new` would change nothing at all.

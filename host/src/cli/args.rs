@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
     completions::CompletionsArgs, inspect::InspectArgs, limits::GrantArgs, limits::LimitArgs,
-    manifests::ManifestsArgs, plugins::FetchArgs, rbac::RbacArgs,
+    logs::LogFilter, manifests::ManifestsArgs, plugins::FetchArgs, rbac::RbacArgs,
 };
 use crate::{
     config::{OnFailure, parse_duration, parse_size},
@@ -61,17 +61,17 @@ pub(super) struct Args {
     #[command(flatten)]
     pub(super) run: RunArgs,
 
-    /// What is logged: error, warn, info, debug, trace, or directives such as
-    /// `info,haptic_core=debug`.
+    /// What is logged: error, warn, info, debug, trace or off, and levels of single
+    /// modules, such as `info,haptic_core=debug`. What is not named is logged as info.
     #[arg(
         long,
+        value_name = "LEVEL|MODULE=LEVEL",
         global = true,
         default_value = "info",
         env = "HAPTIC_LOG",
-        value_parser = log_filter,
         help_heading = "Logging"
     )]
-    pub(super) log: String,
+    pub(super) log: LogFilter,
 
     /// How it is logged, on standard error.
     #[arg(
@@ -294,13 +294,6 @@ pub(super) struct ClusterArgs {
     /// Allow an address that other machines can reach. They may do everything.
     #[arg(long)]
     pub(super) allow_non_loopback: bool,
-}
-
-fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// A duration with a unit.

@@ -5,6 +5,7 @@ mod completions;
 mod election;
 mod inspect;
 mod limits;
+mod logs;
 mod manifests;
 mod offline;
 mod plugins;
@@ -22,7 +23,7 @@ use kube::client::Body;
 use tracing::info;
 
 use self::{
-    args::{Args, Command, LogFormat, RunArgs},
+    args::{Args, Command, RunArgs},
     signals::Signals,
 };
 use crate::{
@@ -48,7 +49,7 @@ mod exit {
 #[must_use]
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    init_logs(&args);
+    logs::init(&args.log, args.log_format);
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&anyhow::Error::new(error).context("cannot start"), 1),
@@ -133,27 +134,6 @@ struct Wrong(String);
 struct Unreachable {
     url: String,
     what: String,
-}
-
-fn init_logs(args: &Args) {
-    use tracing_subscriber::EnvFilter;
-    // kube logs each failed request as an error; the watch machine says the same
-    // once, with what follows from it.
-    let directives = match args.log.contains("kube") {
-        true => args.log.clone(),
-        false => format!("{},kube_client=off", args.log),
-    };
-    let filter = EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(std::io::stderr);
-    match args.log_format {
-        LogFormat::Pretty => builder
-            .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-            .init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
 }
 
 async fn host(args: RunArgs) -> anyhow::Result<()> {

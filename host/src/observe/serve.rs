@@ -1,31 +1,53 @@
-//! The HTTP side: five answers to GET. Asks the loop for the state of each.
+//! The HTTP side: what is asked where, by whom, and how many at a time. Asks the loop
+//! for the state of each answer, but for the files of the page. Whoever reaches the
+//! port is a stranger: nothing that one client does keeps another from its answer.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, oneshot},
-    task::JoinSet,
+    sync::{Mutex, mpsc, oneshot},
+    task::{AbortHandle, JoinSet},
+    time::{Instant, timeout},
 };
 
-use super::{HostState, Metrics};
+use super::{
+    HostState, ProcessStatus,
+    metrics::Format,
+    page::{self, Answer, answer, text},
+};
 
-const PAGE: &str = include_str!("page.html");
-
-/// Connections at a time: probes, a scraper and a few people are ten.
+/// Connections at a time: probes, a scraper and a few people are ten. One more takes the
+/// place of the oldest, so that a hundred silent clients do not keep a probe out.
 const CONNECTIONS: usize = 64;
 
 /// A client that is silent this long before or within its request is gone.
 const SILENCE: Duration = Duration::from_secs(10);
 
+/// A connection that is older is closed after the answer that is under way, and cut off
+/// [`SILENCE`] later: a client that does not read its answer holds it no longer.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// Bytes of a request's head: browsers and scrapers send some hundred.
+const HEAD: usize = 16 << 10;
+
 /// How long the loop may take to answer before it counts as stuck: it never does
 /// more at a time than take in a chunk of a stream.
 const ANSWER: Duration = Duration::from_secs(2);
+
+/// How old a state may be that is shown: the loop is asked ten times a second at most,
+/// however many want to know.
+const FRESH: Duration = Duration::from_millis(100);
 
 /// A question to the dispatch loop: how is everything?
 #[derive(Debug)]
@@ -54,6 +76,7 @@ pub struct ServeError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    started: SystemTime,
 }
 
 impl Server {
@@ -65,7 +88,11 @@ impl Server {
         let failed = |source| ServeError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address })
+        Ok(Self {
+            listener,
+            address,
+            started: SystemTime::now(),
+        })
     }
 
     /// Where it listens; the port is a real one, also where 0 was asked for.
@@ -75,29 +102,28 @@ impl Server {
     }
 
     /// Serves until it is dropped. Its questions come as `questions`.
-    pub async fn run<E>(self, questions: mpsc::Sender<E>, metrics: Arc<Metrics>)
+    pub async fn run<E>(self, questions: mpsc::Sender<E>)
     where
         E: From<Ask> + Send + 'static,
     {
         let endpoints = Arc::new(Endpoints {
             questions,
-            metrics,
-            address: self.address,
+            started: self.started,
+            latest: Mutex::new(None),
         });
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
+        let mut open: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            while connections.try_join_next().is_some() {}
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
-                    let endpoints = Arc::clone(&endpoints);
-                    connections.spawn(async move {
-                        connection(stream, endpoints).await;
-                        drop(place);
-                    });
+                    while connections.try_join_next().is_some() {}
+                    open.retain(|connection| !connection.is_finished());
+                    while open.len() >= CONNECTIONS {
+                        if let Some(oldest) = open.pop_front() {
+                            oldest.abort();
+                        }
+                    }
+                    open.push_back(connections.spawn(connection(stream, Arc::clone(&endpoints))));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -113,40 +139,56 @@ async fn connection<E>(stream: TcpStream, endpoints: Arc<Endpoints<E>>)
 where
     E: From<Ask> + Send + 'static,
 {
+    // Loopback, also when the socket listens on all addresses.
+    let own = stream.local_addr().ok();
+    let own = own.is_some_and(|own| own.ip().to_canonical().is_loopback());
     let service = service_fn(move |request| {
         let endpoints = Arc::clone(&endpoints);
-        async move { Ok::<_, Infallible>(endpoints.answer(&request).await) }
+        async move { Ok::<_, Infallible>(endpoints.answer(&request, own).await) }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(SILENCE)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
+    let mut served = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(SILENCE)
+            .max_buf_size(HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    let ended = match timeout(LIFETIME, served.as_mut()).await {
+        Ok(ended) => ended,
+        Err(_elapsed) => {
+            served.as_mut().graceful_shutdown();
+            timeout(SILENCE, served).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
 }
 
 struct Endpoints<E> {
     questions: mpsc::Sender<E>,
-    metrics: Arc<Metrics>,
-    address: SocketAddr,
+    started: SystemTime,
+    /// The last state that the loop told, and when.
+    latest: Mutex<Option<(Instant, Arc<HostState>)>>,
 }
 
 impl<E: From<Ask>> Endpoints<E> {
-    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>, loopback: bool) -> Answer {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
-            return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            refusal.headers_mut().insert(header::ALLOW, allowed);
+            return refusal;
         }
-        if !self.is_own_name(request.headers().get(header::HOST)) {
+        if loopback && !is_own_name(request.headers().get(header::HOST)) {
             return text(
                 StatusCode::FORBIDDEN,
-                "the Host header names another server\n",
+                "the Host header names another server: use localhost or an address\n",
             );
         }
         let path = request.uri().path();
-        if path == "/" {
-            return page();
+        if let Some(file) = page::file(path) {
+            return file;
         }
         if !matches!(
             path,
@@ -164,14 +206,15 @@ impl<E: From<Ask>> Endpoints<E> {
             );
         };
         match path {
-            "/metrics" => content(
-                "application/openmetrics-text; version=1.0.0; charset=utf-8",
-                self.metrics.text(&state),
-            ),
-            "/debug/state" => content(
-                "application/json",
-                serde_json::to_string_pretty(&state).unwrap_or_default(),
-            ),
+            "/metrics" => {
+                let accept = request.headers().get(header::ACCEPT);
+                let format = Format::of(accept.and_then(|accept| accept.to_str().ok()));
+                answer(format.content_type(), format.text(&state))
+            }
+            "/debug/state" => match serde_json::to_vec_pretty(&*state) {
+                Ok(json) => answer("application/json", json),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+            },
             "/readyz" => {
                 let code = match state.is_ready() {
                     true => StatusCode::OK,
@@ -184,161 +227,53 @@ impl<E: From<Ask>> Endpoints<E> {
                 });
                 match (verbose, code == StatusCode::OK) {
                     (false, true) => text(code, "ok\n"),
-                    _ => text(code, &state.ready_lines()),
+                    _ => text(code, state.ready_lines()),
                 }
             }
             _ => text(StatusCode::OK, "ok\n"),
         }
     }
 
-    async fn state(&self) -> Option<HostState> {
-        let (ask, answer) = oneshot::channel();
-        let asked = async {
+    /// The state of this moment; none when the loop does not answer.
+    async fn state(&self) -> Option<Arc<HostState>> {
+        timeout(ANSWER, async {
+            let mut latest = self.latest.lock().await;
+            if let Some((at, state)) = &*latest
+                && at.elapsed() < FRESH
+            {
+                return Some(Arc::clone(state));
+            }
+            let (ask, told) = oneshot::channel();
             self.questions.send(Ask(ask).into()).await.ok()?;
-            answer.await.ok()
-        };
-        tokio::time::timeout(ANSWER, asked).await.ok().flatten()
-    }
-
-    /// On loopback, a page in a browser must not get in under a name of its own that
-    /// resolves to this address. Elsewhere, names are the operator's.
-    fn is_own_name(&self, host: Option<&http::HeaderValue>) -> bool {
-        if !self.address.ip().is_loopback() {
-            return true;
-        }
-        let host = host.and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let name = match host.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => host.split(':').next().unwrap_or_default(),
-        };
-        name.is_empty()
-            || name.eq_ignore_ascii_case("localhost")
-            || name.parse::<std::net::IpAddr>().is_ok()
+            let state = Arc::new(HostState {
+                process: ProcessStatus::read(self.started),
+                ..told.await.ok()?
+            });
+            *latest = Some((Instant::now(), Arc::clone(&state)));
+            Some(state)
+        })
+        .await
+        .ok()
+        .flatten()
     }
 }
 
-fn text(code: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    let mut response = content("text/plain; charset=utf-8", text.to_owned());
-    *response.status_mut() = code;
-    response
-}
-
-fn page() -> Response<Full<Bytes>> {
-    let mut response = content("text/html; charset=utf-8", PAGE.to_owned());
-    response.headers_mut().insert(
-        header::CONTENT_SECURITY_POLICY,
-        // Nothing from anywhere else, whatever a name of an object says.
-        header::HeaderValue::from_static(
-            "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; frame-ancestors 'none'; base-uri 'none'",
-        ),
-    );
-    response
-}
-
-fn content(kind: &'static str, text: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(text)));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    headers.insert(
-        header::CACHE_CONTROL,
-        header::HeaderValue::from_static("no-store"),
-    );
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        header::HeaderValue::from_static("nosniff"),
-    );
-    response
+/// Whether a Host header names this machine. A page in a browser must not get in under a
+/// name of its own that resolves to loopback (DNS rebinding); names in a network are the
+/// operator's.
+fn is_own_name(host: Option<&HeaderValue>) -> bool {
+    let host = host.map_or(Ok(""), HeaderValue::to_str).unwrap_or("?");
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    // Without a name it is no browser.
+    name.is_empty()
+        || name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok()
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    async fn ask(address: SocketAddr, request: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
-    }
-
-    fn get(path: &str) -> String {
-        format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-    }
-
-    async fn served() -> (SocketAddr, mpsc::Receiver<Ask>, tokio::task::JoinHandle<()>) {
-        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = server.address();
-        let (questions, loop_side) = mpsc::channel(4);
-        let task = tokio::spawn(server.run(questions, Arc::new(Metrics::new())));
-        (address, loop_side, task)
-    }
-
-    #[tokio::test]
-    async fn v1_each_endpoint_answers_from_the_state_of_the_moment() {
-        let (address, mut questions, task) = served().await;
-        let host = tokio::spawn(async move {
-            while let Some(ask) = questions.recv().await {
-                let state = HostState {
-                    version: "1.2.3".to_owned(),
-                    plugins: vec![super::super::PluginStatus {
-                        name: "render".to_owned(),
-                        ..Default::default()
-                    }],
-                    ..HostState::default()
-                };
-                ask.answer(state);
-            }
-        });
-        for (path, code, part) in [
-            ("/healthz", "200 OK", "ok\n"),
-            (
-                "/readyz",
-                "503 Service Unavailable",
-                "[-]plugin render: waits",
-            ),
-            (
-                "/readyz?verbose",
-                "503 Service Unavailable",
-                "[-]plugin render",
-            ),
-            ("/metrics", "200 OK", "haptic_ready 0\n"),
-            ("/debug/state", "200 OK", "\"version\": \"1.2.3\""),
-            ("/", "200 OK", "<!doctype html>"),
-            ("/nothing", "404 Not Found", "/debug/state"),
-        ] {
-            let answer = ask(address, &get(path)).await;
-            assert!(
-                answer.starts_with(&format!("HTTP/1.1 {code}\r\n")),
-                "{path}: {answer}"
-            );
-            assert!(answer.contains(part), "{path}: {answer}");
-        }
-        let answer = ask(
-            address,
-            "POST /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
-        )
-        .await;
-        assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
-        let answer = ask(
-            address,
-            "GET /debug/state HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n",
-        )
-        .await;
-        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-        host.abort();
-        task.abort();
-    }
-
-    #[tokio::test]
-    async fn v1_a_loop_that_is_gone_fails_the_health_check() {
-        let (address, questions, task) = served().await;
-        drop(questions);
-        let answer = ask(address, &get("/healthz")).await;
-        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-        task.abort();
-    }
-}
+mod tests;

@@ -4,9 +4,10 @@
 
 use std::fmt::Write;
 
-use haptic_core::{Identity, Time};
+use haptic_core::{Identity, Time, watch::WatchState};
 use serde::Serialize;
 
+use super::{durations::Durations, process::ProcessStatus};
 use crate::{
     cached,
     output::hook::{HookReport, Standing},
@@ -15,6 +16,10 @@ use crate::{
 /// Outputs that are shown of one plugin, the last changed first: what a person can
 /// read, and a bound on the answer.
 pub const MAX_OUTPUTS: usize = 200;
+
+/// Callbacks that are shown of one plugin, the last first: enough to see whether it
+/// always fails or sometimes.
+pub const MAX_CALLBACKS: usize = 10;
 
 /// The host at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -25,13 +30,17 @@ pub struct HostState {
     pub uptime_seconds: f64,
     /// The API server's URL.
     pub cluster: String,
+    /// Whether `/readyz` answers 200: see [`HostState::is_ready`].
+    pub ready: bool,
     /// With leader election: how this process stands.
     pub leader: Option<LeaderStatus>,
     /// The bodies of cached stores.
     pub cache: CacheStatus,
+    /// The process; filled in by who answers.
+    pub process: ProcessStatus,
     /// Every watch, in the order of the plugins that declared them.
     pub watches: Vec<WatchStatus>,
-    /// Every plugin.
+    /// Every plugin, by name.
     pub plugins: Vec<PluginStatus>,
 }
 
@@ -44,35 +53,99 @@ pub struct LeaderStatus {
     pub leads: bool,
     /// Who holds the lease, as last seen; empty when nobody does.
     pub holder: String,
+    /// How many times it began to lead.
+    pub terms: u64,
 }
 
-/// One watch: one stream of one resource in one scope.
+/// One watch: what a plugin declared, and the store that holds it. Watches of several
+/// plugins that are the same are one (contract W10).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct WatchStatus {
-    /// The watch's name, with its namespace when it covers several.
+    /// As its plugin calls it; `PLUGIN/NAME` when another watch has that name already.
     pub name: String,
+    /// The plugins that read it.
+    pub plugins: Vec<String>,
     /// Such as `ingresses.v1.networking.k8s.io`.
     pub resource: String,
-    /// The namespace; empty: all of them.
-    pub namespace: String,
+    /// The one object that it is about; empty: all of them.
+    pub object: String,
+    /// Which of the objects; empty: all of them.
+    pub label_selector: String,
+    /// Which of the objects, by what the server can tell; empty: all of them.
+    pub field_selector: String,
+    /// `memory` or `cached`.
+    pub storage: &'static str,
     /// The word of contract W9: `discovering`, `waiting-for-crd`, `forbidden`,
-    /// `listing`, `synced`, `stale` or `failing`.
-    pub state: String,
+    /// `listing`, `synced`, `stale` or `failing`. Of several scopes, that of the worst.
+    pub state: &'static str,
     /// The state as a sentence.
     pub detail: String,
     /// Seconds that it has been in this state.
     pub since_seconds: f64,
-    /// Objects in the store that it feeds.
+    /// Objects in the store.
     pub objects: usize,
+    /// Bytes of filtered JSON in the store.
+    pub stored_bytes: usize,
     /// How many times an object could not be decoded so far (contract W8).
     pub quarantined: u64,
-    /// The objects of the store that cannot be decoded now; at most
+    /// The objects that cannot be decoded now; at most
     /// [`MAX_LISTED`](haptic_core::quarantine::MAX_LISTED).
     pub unreadable: Vec<Unreadable>,
     /// Objects without a key for the primary index (contract I4).
     pub unkeyed: usize,
     /// Whether readiness waits for it.
     pub required: bool,
+    /// Where it looks: one entry, or one for each of its namespaces.
+    pub scopes: Vec<ScopeStatus>,
+}
+
+/// One stream of a watch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ScopeStatus {
+    /// The namespace; empty: all of them.
+    pub namespace: String,
+    /// As that of the watch.
+    pub state: &'static str,
+    /// The state as a sentence.
+    pub detail: String,
+    /// Seconds that it has been in this state.
+    pub since_seconds: f64,
+    /// Objects of this namespace in the store.
+    pub objects: usize,
+    /// What the stream has cost. `None`: another watch has the same stream, and counts it.
+    pub traffic: Option<TrafficStatus>,
+}
+
+/// What a stream has cost since the host started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TrafficStatus {
+    /// Requests, by what they were for and how they were answered.
+    pub requests: Vec<RequestStatus>,
+    /// Bytes of bodies, as they were sent: compressed or not.
+    pub received_bytes: u64,
+    /// Objects that lists held.
+    pub listed: u64,
+    /// Events that an object was created or changed.
+    pub applied: u64,
+    /// Events that an object was deleted.
+    pub deleted: u64,
+    /// Objects and events that could not be decoded.
+    pub unreadable: u64,
+    /// Lists that were begun; all but the first are relists.
+    pub lists_begun: u64,
+    /// Lists that came to their end.
+    pub lists_completed: u64,
+}
+
+/// Requests of one kind that were answered alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RequestStatus {
+    /// `discover`, `list`, `streaming-list` or `watch`.
+    pub kind: &'static str,
+    /// The HTTP code; `other` for unusual ones, `none` when no answer came.
+    pub code: &'static str,
+    /// How many.
+    pub count: u64,
 }
 
 /// An object that could not be decoded. An older version of it may be in the store.
@@ -109,6 +182,10 @@ pub struct CacheStatus {
     pub requests: u64,
     /// Reads that failed.
     pub errors: u64,
+    /// Reads of objects that were not there any more.
+    pub absent: u64,
+    /// Objects that made room for others before their time was over.
+    pub evicted: u64,
     /// Bytes that came, before filtering.
     pub fetched_bytes: u64,
     /// Objects held now.
@@ -125,6 +202,8 @@ impl From<cached::Metrics> for CacheStatus {
             coalesced: metrics.coalesced,
             requests: metrics.requests,
             errors: metrics.errors,
+            absent: metrics.absent,
+            evicted: metrics.evicted,
             fetched_bytes: metrics.fetched_bytes,
             held: metrics.held,
             held_bytes: metrics.held_bytes,
@@ -132,15 +211,36 @@ impl From<cached::Metrics> for CacheStatus {
     }
 }
 
+/// How a plugin is, the worst first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginState {
+    /// It failed so often in a row that it is called once a minute only, to see whether it
+    /// works again (contract P2).
+    GivenUp,
+    /// Its last callback failed, and is tried again.
+    Failing,
+    /// A watch that it requires has not synced.
+    #[default]
+    Waiting,
+    /// Another process leads and calls its own instance.
+    Standby,
+    /// It is called when something changes.
+    Running,
+}
+
 /// One plugin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct PluginStatus {
     /// Its name.
     pub name: String,
+    /// How it is.
+    pub state: PluginState,
+    /// The state as a sentence.
+    pub detail: String,
     /// Whether every required watch of it is synced.
     pub synced: bool,
-    /// Whether it failed so often in a row that it is given up, and called once a minute
-    /// to see whether it works again (contract P2).
+    /// Whether it is given up: see [`PluginState::GivenUp`].
     pub broken: bool,
     /// Failures in a row.
     pub failures: u32,
@@ -148,22 +248,55 @@ pub struct PluginStatus {
     pub succeeded: u64,
     /// Callbacks that failed.
     pub failed: u64,
+    /// Callbacks that ended, by how.
+    pub callbacks: Vec<CallbackCount>,
+    /// What `on-change` was told of each watch, in all.
+    pub changes: Vec<ChangeCount>,
     /// Instances that were made after the first: after a trap, or a new version.
     pub restarts: u64,
     /// Linear memory of its instance, in bytes, after the last callback.
     pub memory_bytes: u64,
-    /// The last callback that succeeded.
-    pub last: Option<CallbackStatus>,
-    /// The last failure.
+    /// The callback that runs now.
+    pub running: Option<RunningStatus>,
+    /// The last callbacks, the last first; at most [`MAX_CALLBACKS`].
+    pub recent: Vec<CallbackStatus>,
+    /// The last failure, whole.
     pub last_error: Option<ErrorStatus>,
-    /// Where its outputs go: a directory, `-`, or an object of the cluster.
-    pub sink: String,
+    /// Its outputs.
+    pub outputs: OutputsStatus,
     /// The command that runs after its commits; `None`: there is none.
     pub hook: Option<HookStatus>,
-    /// Its outputs, the last changed first; at most [`MAX_OUTPUTS`].
-    pub outputs: Vec<OutputStatus>,
     /// New versions of it.
     pub reload: ReloadStatus,
+    /// How long callbacks ran.
+    #[serde(skip)]
+    pub durations: Vec<(&'static str, Durations)>,
+}
+
+/// Callbacks that ended alike.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CallbackCount {
+    /// The export.
+    pub callback: &'static str,
+    /// `ok`; `error` when it returned one; `timeout`, `limit`, `trap`; `grant` when something that it is granted is gone; `commit-failed` when
+    /// its outputs could not be put in their place; `not-leading` when this process had
+    /// stopped to lead by then; `host` for a fault of this program.
+    pub result: &'static str,
+    /// How many.
+    pub count: u64,
+}
+
+/// What was told of one watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ChangeCount {
+    /// The watch, as the plugin calls it.
+    pub watch: String,
+    /// Objects that were new.
+    pub created: u64,
+    /// Objects that were different.
+    pub modified: u64,
+    /// Objects that were gone.
+    pub deleted: u64,
 }
 
 /// What became of new versions of a plugin (contract P3).
@@ -193,13 +326,30 @@ impl ReloadStatus {
     }
 }
 
-/// A callback that succeeded.
+/// A callback that runs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct RunningStatus {
+    /// The export.
+    pub callback: &'static str,
+    /// The watch that it is about.
+    pub watch: String,
+    /// For how long.
+    pub seconds: f64,
+}
+
+/// A callback that ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CallbackStatus {
     /// The export.
-    pub callback: String,
+    pub callback: &'static str,
     /// The watch that it was about.
     pub watch: String,
+    /// As in [`CallbackCount`].
+    pub result: &'static str,
+    /// The first line of why it failed; empty when it did not.
+    pub error: String,
+    /// With `on-sync-complete`: objects in the store.
+    pub objects: usize,
     /// Objects that were new.
     pub created: usize,
     /// Objects that were different.
@@ -208,6 +358,10 @@ pub struct CallbackStatus {
     pub deleted: usize,
     /// How long it ran.
     pub duration_seconds: f64,
+    /// Bytes that it wrote, changed or not.
+    pub written_bytes: usize,
+    /// Outputs whose content changed.
+    pub outputs_changed: usize,
     /// How long ago it ended.
     pub ago_seconds: f64,
 }
@@ -264,6 +418,36 @@ pub struct ErrorStatus {
     pub ago_seconds: f64,
 }
 
+/// The outputs of a plugin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct OutputsStatus {
+    /// Where they go: a directory, `-`, or an object of the cluster.
+    pub sink: String,
+    /// Commits that went well.
+    pub commits: u64,
+    /// Commits that failed.
+    pub failed: u64,
+    /// Outputs that were put in their place with new content.
+    pub changed: u64,
+    /// Bytes that callbacks wrote, changed or not.
+    pub written_bytes: u64,
+    /// The last commit, whether it changed something or not.
+    pub last_commit: Option<CommitStatus>,
+    /// The last commit that changed something.
+    pub last_change: Option<CommitStatus>,
+    /// Outputs, the last changed first; at most [`MAX_OUTPUTS`].
+    pub files: Vec<OutputStatus>,
+}
+
+/// A commit that went well.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CommitStatus {
+    /// Outputs whose content changed.
+    pub changed: usize,
+    /// How long ago.
+    pub ago_seconds: f64,
+}
+
 /// One output.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct OutputStatus {
@@ -275,9 +459,25 @@ pub struct OutputStatus {
     pub ago_seconds: f64,
 }
 
+/// The state of a watch as a sentence for a person who has never seen it.
+pub(crate) fn sentence(state: &WatchState, now: Time) -> String {
+    match state {
+        WatchState::Discovering => "asks the cluster for the resource".to_owned(),
+        WatchState::WaitingForCrd => "waits for the cluster to serve the resource".to_owned(),
+        WatchState::Forbidden { verb, scope } => format!("not allowed to {verb} {scope}"),
+        WatchState::Listing { received } => format!("loading, {received} objects so far"),
+        WatchState::Synced => "synced".to_owned(),
+        WatchState::Stale { since } => format!(
+            "no contact for {} s, what is known stays",
+            (now - *since).as_secs()
+        ),
+        WatchState::Failing { error } => format!("failing: {error}"),
+    }
+}
+
 impl HostState {
-    /// Whether the host does its work: every plugin has all it requires, and is
-    /// still called. A watch that has gone stale does not count against it: what is
+    /// Whether the host does its work: every plugin has all it requires, and was
+    /// not given up. A watch that has gone stale does not count against it: what is
     /// known is served on, and taking the process out would help nobody.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -290,33 +490,37 @@ impl HostState {
     pub fn ready_lines(&self) -> String {
         let mut text = String::new();
         for watch in &self.watches {
-            let sign = match (watch.state.as_str(), watch.required) {
+            let sign = match (watch.state, watch.required) {
                 ("synced" | "stale", _) => "[+]",
                 (_, false) => "[~]",
                 (_, true) => "[-]",
             };
-            // Writing to a string cannot fail.
-            let _ = writeln!(
-                text,
-                "{sign}watch {}: {}, {} objects",
-                watch.name, watch.detail, watch.objects
+            let optional = if watch.required { "" } else { ", optional" };
+            line(
+                &mut text,
+                &format!(
+                    "{sign}watch {}: {}, {} objects{optional}",
+                    watch.name, watch.detail, watch.objects
+                ),
             );
         }
         for plugin in &self.plugins {
-            let (sign, what) = match (plugin.broken, plugin.synced) {
-                (true, _) => (
-                    "[-]",
-                    "given up after too many failures, and tried once a minute",
+            let sign = if plugin.is_ready() { "[+]" } else { "[-]" };
+            line(
+                &mut text,
+                &format!(
+                    "{sign}plugin {}: {}{}",
+                    plugin.name,
+                    plugin.detail,
+                    plugin.reload.words()
                 ),
-                (false, false) => ("[-]", "waits for its watches"),
-                (false, true) if plugin.failures > 0 => ("[+]", "fails, and is tried again"),
-                (false, true) => ("[+]", "ok"),
-            };
-            let reload = plugin.reload.words();
-            let _ = writeln!(text, "{sign}plugin {}: {what}{reload}", plugin.name);
+            );
             if let Some(hook) = plugin.hook.as_ref().filter(|hook| hook.failures > 0) {
                 let (name, failures) = (&plugin.name, hook.failures);
-                let _ = writeln!(text, "[~]hook of {name}: failed {failures} times in a row");
+                line(
+                    &mut text,
+                    &format!("[~]hook of {name}: failed {failures} times in a row"),
+                );
             }
         }
         if let Some(leader) = &self.leader {
@@ -325,7 +529,7 @@ impl HostState {
                 (false, "") => "nobody leads".to_owned(),
                 (false, holder) => format!("follows {holder}"),
             };
-            let _ = writeln!(text, "[+]leader election: {what}");
+            line(&mut text, &format!("[+]leader election: {what}"));
         }
         text.push_str(if self.is_ready() {
             "readyz check passed\n"
@@ -336,9 +540,18 @@ impl HostState {
     }
 }
 
+/// One line, whatever an error says.
+fn line(text: &mut String, line: &str) {
+    let line = line.replace(['\n', '\r'], " ");
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "{line}");
+}
+
 impl PluginStatus {
-    fn is_ready(&self) -> bool {
-        self.synced && !self.broken
+    /// Whether it has all that it requires, and was not given up.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.synced && self.state != PluginState::GivenUp
     }
 }
 
@@ -346,19 +559,26 @@ impl PluginStatus {
 mod tests {
     use super::*;
 
-    fn state(watch: &str, required: bool, synced: bool, broken: bool) -> HostState {
+    fn state(
+        watch: &'static str,
+        detail: &str,
+        required: bool,
+        synced: bool,
+        plugin: PluginState,
+    ) -> HostState {
         HostState {
             watches: vec![WatchStatus {
                 name: "ingresses".to_owned(),
-                state: watch.to_owned(),
-                detail: watch.to_owned(),
+                state: watch,
+                detail: detail.to_owned(),
                 required,
                 ..WatchStatus::default()
             }],
             plugins: vec![PluginStatus {
                 name: "render".to_owned(),
+                detail: format!("is {plugin:?}"),
+                state: plugin,
                 synced,
-                broken,
                 ..PluginStatus::default()
             }],
             ..HostState::default()
@@ -367,7 +587,7 @@ mod tests {
 
     #[test]
     fn p3_readiness_says_how_far_a_new_version_is_and_does_not_depend_on_it() {
-        let mut state = state("synced", true, true, false);
+        let mut state = state("synced", "synced", true, true, PluginState::Running);
         let refusal = ErrorStatus {
             text: "plugin render does not compile\nbecause".to_owned(),
             ago_seconds: 1.0,
@@ -391,7 +611,7 @@ mod tests {
                 ..ReloadStatus::default()
             };
             assert!(state.is_ready());
-            let line = format!("[+]plugin render: ok{words}\n");
+            let line = format!("[+]plugin render: is Running{words}\n");
             assert!(
                 state.ready_lines().contains(&line),
                 "{}",
@@ -402,30 +622,71 @@ mod tests {
 
     #[test]
     fn v1_readiness_says_which_watch_and_which_plugin_is_missing() {
+        use PluginState::{Failing, GivenUp, Running, Standby, Waiting};
         for (state, ready, lines) in [
             (
-                state("synced", true, true, false),
+                state("synced", "synced", true, true, Running),
                 true,
-                "[+]watch ingresses: synced, 0 objects\n[+]plugin render: ok\nreadyz check passed\n",
+                "[+]watch ingresses: synced, 0 objects\n[+]plugin render: is Running\nreadyz check passed\n",
             ),
             (
-                state("failing", true, false, false),
+                state("failing", "failing", true, false, Waiting),
                 false,
-                "[-]watch ingresses: failing, 0 objects\n[-]plugin render: waits for its watches\nreadyz check failed\n",
+                "[-]watch ingresses: failing, 0 objects\n[-]plugin render: is Waiting\nreadyz check failed\n",
             ),
             (
-                state("waiting-for-crd", false, true, false),
+                state("waiting-for-crd", "waits", false, true, Failing),
                 true,
-                "[~]watch ingresses: waiting-for-crd, 0 objects\n[+]plugin render: ok\nreadyz check passed\n",
+                "[~]watch ingresses: waits, 0 objects, optional\n[+]plugin render: is Failing\nreadyz check passed\n",
             ),
             (
-                state("stale", true, true, true),
+                state("synced", "synced", true, true, Standby),
+                true,
+                "[+]watch ingresses: synced, 0 objects\n[+]plugin render: is Standby\nreadyz check passed\n",
+            ),
+            (
+                state("stale", "stale", true, true, GivenUp),
                 false,
-                "[+]watch ingresses: stale, 0 objects\n[-]plugin render: given up after too many failures, and tried once a minute\nreadyz check failed\n",
+                "[+]watch ingresses: stale, 0 objects\n[-]plugin render: is GivenUp\nreadyz check failed\n",
             ),
         ] {
             assert_eq!(state.is_ready(), ready, "{lines}");
             assert_eq!(state.ready_lines(), lines);
+        }
+    }
+
+    #[test]
+    fn v1_an_error_of_many_lines_forges_none() {
+        let error = "no\n[+]plugin render: ok\r\nreadyz check passed";
+        let state = state("failing", error, true, false, PluginState::Waiting);
+        assert_eq!(state.ready_lines().lines().count(), 3);
+    }
+
+    #[test]
+    fn w9_a_state_is_a_sentence_that_needs_no_manual() {
+        let at = |seconds| Time::from_origin(std::time::Duration::from_secs(seconds));
+        for (state, text) in [
+            (
+                WatchState::WaitingForCrd,
+                "waits for the cluster to serve the resource",
+            ),
+            (
+                WatchState::Forbidden {
+                    verb: "list",
+                    scope: "secrets in namespace shop".to_owned(),
+                },
+                "not allowed to list secrets in namespace shop",
+            ),
+            (
+                WatchState::Listing { received: 7 },
+                "loading, 7 objects so far",
+            ),
+            (
+                WatchState::Stale { since: at(3) },
+                "no contact for 9 s, what is known stays",
+            ),
+        ] {
+            assert_eq!(sentence(&state, at(12)), text);
         }
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Dispatch {
     standing: Option<(String, watch::Receiver<leader::LeaderStatus>)>,
     /// The time of leading that the engine knows of.
     tenure: Option<Tenure>,
+    /// How many there were.
+    terms: u64,
     /// Why a plugin was given up, with which the run ends.
     given_up: Option<RunError>,
 }
@@ -117,6 +119,7 @@ impl Dispatch {
             leadership: election.map(|election| election.leadership.clone()),
             standing: election.map(|election| (election.identity.clone(), election.status.clone())),
             tenure: None,
+            terms: 0,
             given_up: None,
         }
     }
@@ -258,6 +261,7 @@ impl Dispatch {
             self.engine.follow();
             if tenure.is_some() {
                 self.engine.lead();
+                self.terms += 1;
             }
             self.tenure = tenure;
         }
@@ -270,8 +274,11 @@ impl Dispatch {
         let now = self.clock.now();
         for call in self.engine.poll(now) {
             let watch = call.callback.watch();
+            let watch_name = self.engine.watch_name(call.plugin, watch).to_owned();
+            self.books
+                .begin(now, call.plugin, &call.callback, &watch_name);
             let job = Job {
-                watch_name: self.engine.watch_name(call.plugin, watch).to_owned(),
+                watch_name,
                 callback: call.callback,
                 view: call.view,
                 outputs: call.outputs,
@@ -393,21 +400,26 @@ impl Dispatch {
     }
 
     fn state(&self, now: Time) -> HostState {
-        let mut plugins = self.books.plugins(now, &self.engine);
+        let leader = self.leader();
+        let follows = leader.as_ref().is_some_and(|leader| !leader.leads);
+        let mut plugins = self.books.plugins(now, &self.engine, follows);
         for plugin in &mut plugins {
             plugin.reload = self.reload_status(now, &plugin.name);
             let report = self.hooks.report(&plugin.name);
             plugin.hook = report.map(|report| HookStatus::new(now, &report));
         }
-        HostState {
+        let mut state = HostState {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             uptime_seconds: now.since_origin().as_secs_f64(),
             cluster: self.cluster.clone(),
-            leader: self.leader(),
+            leader,
             cache: self.bodies.metrics().into(),
             watches: self.watches.status(&self.engine, now),
             plugins,
-        }
+            ..HostState::default()
+        };
+        state.ready = state.is_ready();
+        state
     }
 
     fn leader(&self) -> Option<LeaderStatus> {
@@ -417,6 +429,7 @@ impl Dispatch {
             identity: identity.clone(),
             leads: leadership.is_leading(),
             holder: status.borrow().holder.clone().unwrap_or_default(),
+            terms: self.terms,
         })
     }
 }

@@ -110,7 +110,7 @@ pub async fn run(
     let (events, mut queue) = mpsc::channel(QUEUE);
     let bodies = Bodies::of(&access, clock, options.cache_bytes);
     let books = Books::default();
-    let endpoints = server.map(|server| tokio::spawn(server.run(events.clone(), books.metrics())));
+    let endpoints = server.map(|server| tokio::spawn(server.run(events.clone())));
     let mut dispatch = Dispatch::new(
         &access,
         options.clone(),

@@ -1,5 +1,7 @@
 //! What the log says of callbacks and hooks: a line for each (contract V2).
 
+use std::time::Duration;
+
 use haptic_core::engine::{BACKOFF_MAX, Callback, PluginId};
 use tracing::{error, info};
 
@@ -24,15 +26,15 @@ impl Dispatch {
         let Some(ended) = self.hooks.take_in(self.clock.now(), id, result) else {
             return Ok(());
         };
-        let (plugin, duration) = (ended.plugin, ended.duration);
+        let (plugin, duration_ms) = (ended.plugin, millis(ended.duration));
         match ended.result {
-            Ok(()) => info!(plugin, ?duration, "hook"),
+            Ok(()) => info!(plugin, duration_ms, "hook"),
             Err(source) if self.options.once => return Err(RunError::Hook { plugin, source }),
             Err(error) => {
                 let failures = ended.failures;
                 error!(
                     plugin,
-                    ?duration,
+                    duration_ms,
                     failures,
                     "the hook failed, it is tried again: {}",
                     chain(&error)
@@ -76,7 +78,7 @@ impl Dispatch {
                 return Ok(Some(error));
             }
         };
-        let duration = committed.duration;
+        let duration_ms = millis(committed.duration);
         let (bytes, changed) = (committed.bytes, committed.changed.len());
         match done.callback {
             Callback::SyncComplete { initial_count, .. } => {
@@ -84,7 +86,7 @@ impl Dispatch {
                     plugin = name,
                     watch,
                     objects = initial_count,
-                    ?duration,
+                    duration_ms,
                     bytes,
                     changed,
                     "{callback}"
@@ -96,7 +98,7 @@ impl Dispatch {
                 created = stats.created,
                 modified = stats.modified,
                 deleted = stats.deleted,
-                ?duration,
+                duration_ms,
                 bytes,
                 changed,
                 "{callback}"
@@ -104,11 +106,7 @@ impl Dispatch {
             Callback::Resource { .. } => {
                 info!(
                     plugin = name,
-                    watch,
-                    ?duration,
-                    bytes,
-                    changed,
-                    "{callback}"
+                    watch, duration_ms, bytes, changed, "{callback}"
                 );
             }
         }
@@ -141,4 +139,9 @@ impl Dispatch {
             }
         }
     }
+}
+
+/// A number, so that machines can compare it; microseconds are all that a clock is worth.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

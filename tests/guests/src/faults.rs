@@ -8,6 +8,9 @@ use std::{
 
 use haptic_guest::{Error, Scope, Store, Watch, log, output};
 
+/// What a page that takes text for markup would run.
+pub(crate) const MARKUP: &str = "<img src=x onerror=\"window.executed=1\">";
+
 /// Does what the mode says; returns for those that do not end the callback.
 pub(crate) fn misbehave(mode: &str, store: &Store<'_>) -> Result<(), Error> {
     match mode {
@@ -19,6 +22,7 @@ pub(crate) fn misbehave(mode: &str, store: &Store<'_>) -> Result<(), Error> {
             output::write("half-written", "")?;
             return Err(Error::new("refused on purpose"));
         }
+        "markup" => return Err(Error::new(format!("{MARKUP}<script>executed=1</script>"))),
         "exit" => std::process::exit(3),
         "loop" => {
             log::info!("it begins");

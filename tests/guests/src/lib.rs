@@ -43,6 +43,7 @@ pub const MODES: &[&str] = &[
     "print",
     "print-flood",
     "last-words",
+    "markup",
     "leak-handles",
     "leak-streams",
     "poll-flood",
@@ -139,6 +140,7 @@ impl Plugin for Guest {
         match self.mode.as_str() {
             "read-all" => self.read_all("sync", name),
             "read-cached" => read_cached(store),
+            "markup" => Ok(output::write(faults::MARKUP, "")?),
             mode if self.at_sync && name == "configmaps" => faults::misbehave(mode, store),
             _ => Ok(()),
         }

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink};
 use haptic_harness::{LogLevel, Sandbox};
 use haptic_tests::guest;
 
-use crate::{change, synced};
+use crate::{change, failure, synced};
 
 #[test]
 fn p5_a_plugin_sees_no_files_no_network_and_no_environment() {
@@ -143,4 +143,15 @@ fn reads_that_cannot_be_answered_are_errors_that_say_why() {
             "{line} in\n{errors}"
         );
     }
+}
+
+#[test]
+fn o1_markup_is_text_like_any_other() {
+    let mut test = synced(guest("markup"));
+    let markup = "<img src=x onerror=\"window.executed=1\">";
+    assert_eq!(test.output(markup), "");
+    assert_eq!(
+        failure(change(&mut test, "blue")).to_string(),
+        format!("on-change returned an error: {markup}<script>executed=1</script>")
+    );
 }

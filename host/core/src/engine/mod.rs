@@ -188,6 +188,13 @@ impl Engine {
             .map_or("", |subscription| &subscription.name)
     }
 
+    /// The plugins that read a store, candidates included; one that reads it twice comes
+    /// twice.
+    pub fn readers(&self, store: StoreId) -> impl Iterator<Item = &str> {
+        let readers = self.stores.get(&store).map_or(&[][..], |s| &s.subscribers);
+        readers.iter().map(|(plugin, _)| self.plugin_name(*plugin))
+    }
+
     /// Whether a plugin waits for the store. Candidates do not count: they may wait.
     #[must_use]
     pub fn is_required(&self, store: StoreId) -> bool {
@@ -243,6 +250,16 @@ impl Engine {
                     }
                 })
         })
+    }
+
+    /// The names of the plugin's required watches that do not hold everything yet.
+    pub fn waits_for(&self, plugin: PluginId) -> impl Iterator<Item = &str> {
+        let entry = self.plugins.get(&plugin);
+        let watches = entry.map_or(&[][..], |entry| &entry.subscriptions);
+        watches
+            .iter()
+            .filter(|watch| watch.required && !self.holds_everything(watch))
+            .map(|watch| &*watch.name)
     }
 
     fn all_synced(&self, entry: &PluginEntry) -> bool {

@@ -87,6 +87,7 @@ impl StoreEntry {
             freshness: self.freshness(),
             quarantined: self.quarantine.total(),
             unkeyed: snapshot.unkeyed("").unwrap_or(0),
+            body_bytes: snapshot.body_bytes(),
         }
     }
 
@@ -115,4 +116,6 @@ pub struct StoreStatus {
     pub quarantined: u64,
     /// Objects without a key for the primary index (contract I4).
     pub unkeyed: usize,
+    /// Bytes of filtered JSON in the store.
+    pub body_bytes: usize,
 }

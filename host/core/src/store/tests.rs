@@ -600,8 +600,16 @@ fn check_reads(snapshot: &crate::snapshot::Snapshot, model: &Objects) {
             .collect()
     };
     assert_eq!(snapshot.len(), model.len());
+    assert_eq!(
+        snapshot.body_bytes(),
+        model.values().map(|spec| spec.body().len()).sum::<usize>()
+    );
     assert_eq!(read(snapshot.list()), found(&|_| true));
     for namespace in NAMESPACES {
+        assert_eq!(
+            snapshot.len_in(Some(namespace)),
+            found(&|s| s.namespace == namespace).len()
+        );
         assert_eq!(
             read(snapshot.get(&[namespace]).unwrap()),
             found(&|s| s.namespace == namespace)

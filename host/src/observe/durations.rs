@@ -8,7 +8,7 @@ pub const BOUNDS: [f64; 11] = [
     0.000_1, 0.000_5, 0.002, 0.01, 0.05, 0.25, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
 
-/// See the [module](self).
+/// How long calls took, in buckets.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Durations {
     /// How many were at most as long as each of [`BOUNDS`] and longer than the one before;

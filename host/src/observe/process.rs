@@ -9,7 +9,7 @@ use std::{
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
-/// See the [module](self).
+/// What the process has used so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ProcessStatus {
     /// Processor time that it has used, user and system.

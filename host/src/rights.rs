@@ -12,7 +12,7 @@ use std::{
 
 use haptic_core::spec::{ScopeSpec, Storage, WatchPlan};
 
-use crate::output::{OBJECT_VERBS, ObjectTarget};
+use crate::output::ObjectTarget;
 
 /// Where a right holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,9 +177,10 @@ impl Rights {
         }
     }
 
-    /// What server-side applies to an object need. Creating is asked for with the object's name too.
+    /// What server-side applies to an object need. Creating by them is asked for with the object's
+    /// name, so a Role may name it for all three.
     pub fn add_output(&mut self, namespace: &str, object: &ObjectTarget) {
-        for verb in OBJECT_VERBS.into_iter().filter_map(Verb::parse) {
+        for verb in [Verb::Get, Verb::Create, Verb::Patch] {
             self.add(Right {
                 place: Place::Namespace(namespace.to_owned()),
                 group: String::new(),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -13,55 +15,11 @@ use std::{
 
 use tempfile::TempDir;
 
+use support::{guest, host, root, run, told};
+
 /// How long anything may take before a test gives up: far more than it needs on a
 /// loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn guest(name: &str) -> PathBuf {
-    let path = root()
-        .join("target/guests/wasm32-wasip2/release")
-        .join(format!("{name}.wasm"));
-    assert!(
-        path.is_file(),
-        "{} is missing: run `make guests`",
-        path.display()
-    );
-    path
-}
-
-fn host() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_haptic-host"));
-    command
-        .env_remove("KUBECONFIG")
-        .env_remove("HAPTIC_LOG")
-        .env("HAPTIC_CACHE_DIR", root().join("target/plugin-cache"))
-        .stdin(Stdio::null());
-    command
-}
-
-fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().unwrap();
-    (
-        status.code(),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
-}
-
-/// The last line on standard error: what the user is told.
-fn told(stderr: &str) -> &str {
-    stderr
-        .rsplit_once("\nerror: ")
-        .map_or(stderr, |(_, told)| told.trim_end())
-}
 
 fn write(dir: &TempDir, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.path().join(name);

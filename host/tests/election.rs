@@ -2,19 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{
-    fs,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+mod support;
+
+use std::{fs, path::PathBuf};
 
 use tempfile::TempDir;
 
-/// How long anything may take before a test gives up: far more than it needs on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+use support::{Process, eventually, guest, host, maps, serve};
 
 /// Short enough for a test. Nothing is asserted about how long anything takes.
 const SHORT: [&str; 6] = [
@@ -36,105 +30,6 @@ const NEVER_EXPIRES: [&str; 6] = [
     "500ms",
 ];
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn guest() -> PathBuf {
-    let path = root().join("target/guests/wasm32-wasip2/release/hello_plugin.wasm");
-    assert!(
-        path.is_file(),
-        "{} is missing: run `make guests`",
-        path.display()
-    );
-    path
-}
-
-/// A running `haptic-host`, and what it logs.
-struct Process {
-    child: Child,
-    log: Arc<Mutex<String>>,
-}
-
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        let mut child = command
-            .env_remove("KUBECONFIG")
-            .env_remove("HAPTIC_LOG")
-            .env("HAPTIC_CACHE_DIR", root().join("target/plugin-cache"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        std::thread::spawn({
-            let log = Arc::clone(&log);
-            move || {
-                for line in lines.map_while(Result::ok) {
-                    *log.lock().unwrap() += &(line + "\n");
-                }
-            }
-        });
-        Self { child, log }
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
-    }
-
-    /// Waits until it has logged that many lines with the text.
-    #[track_caller]
-    fn logs(&self, text: &str, times: usize) {
-        eventually(text, || {
-            let found = self.log().matches(text).count();
-            match found >= times {
-                true => Ok(()),
-                false => Err(self.log()),
-            }
-        });
-    }
-
-    /// Asks it to end; its exit code.
-    fn stop(&mut self) -> Option<i32> {
-        self.signal("-TERM");
-        let mut code = None;
-        eventually("the end", || match self.child.try_wait().unwrap() {
-            Some(status) => {
-                code = status.code();
-                Ok(())
-            }
-            None => Err(String::new()),
-        });
-        code
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended already.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-/// Waits for something that another process brings about.
-#[track_caller]
-fn eventually(what: &str, mut met: impl FnMut() -> Result<(), String>) {
-    let began = Instant::now();
-    while let Err(found) = met() {
-        assert!(began.elapsed() < PATIENCE, "no {what}:\n{found}");
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-}
-
 /// A cluster of ConfigMaps, and hosts that list them.
 struct Stage {
     dir: TempDir,
@@ -146,18 +41,7 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("maps.yaml"), maps(2)).unwrap();
-        let cluster = Process::start(
-            Command::new(env!("CARGO_BIN_EXE_haptic-host"))
-                .arg("cluster")
-                .arg("--manifests")
-                .arg(at("maps.yaml"))
-                .arg("--kubeconfig")
-                .arg(at("kubeconfig")),
-        );
-        eventually("kubeconfig", || match at("kubeconfig").is_file() {
-            true => Ok(()),
-            false => Err(cluster.log()),
-        });
+        let cluster = serve(&at("maps.yaml"), &at("kubeconfig"));
         Self {
             dir,
             _cluster: cluster,
@@ -170,10 +54,10 @@ impl Stage {
 
     fn host(&self, pod: &str, output: &str, timings: &[&str]) -> Process {
         Process::start(
-            Command::new(env!("CARGO_BIN_EXE_haptic-host"))
+            host()
                 .env("POD_NAME", pod)
                 .arg("--plugin")
-                .arg(guest())
+                .arg(guest("hello_plugin"))
                 .arg("--kubeconfig")
                 .arg(self.at("kubeconfig"))
                 .arg("--output")
@@ -203,16 +87,6 @@ impl Stage {
             }
         });
     }
-}
-
-fn maps(count: usize) -> String {
-    (0..count)
-        .map(|i| {
-            format!(
-                "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: m{i}, namespace: shop}}\n"
-            )
-        })
-        .collect()
 }
 
 #[test]

@@ -107,9 +107,14 @@ impl Subscriber for Bridge {
     }
 
     fn record(&self, span: &Id, values: &Record<'_>) {
+        // First, since a value may log while it is written out.
+        let mut fields = Fields::default();
+        values.record(&mut fields);
         self.with(|spans| {
             if let Some(span) = spans.open.get_mut(&span.into_u64()) {
-                values.record(&mut span.fields);
+                for (name, value) in fields.0 {
+                    span.fields.put(name, value);
+                }
             }
         });
     }
@@ -181,10 +186,10 @@ impl Subscriber for Bridge {
 struct Fields(Vec<(&'static str, String)>);
 
 impl Fields {
-    fn put(&mut self, field: &Field, value: String) {
-        match self.0.iter_mut().find(|(name, _)| *name == field.name()) {
+    fn put(&mut self, field: &'static str, value: String) {
+        match self.0.iter_mut().find(|(name, _)| *name == field) {
             Some((_, old)) => *old = value,
-            None => self.0.push((field.name(), value)),
+            None => self.0.push((field, value)),
         }
     }
 }
@@ -196,10 +201,10 @@ impl Visit for Fields {
         if write!(text, "{value:?}").is_err() {
             text = "(cannot be shown)".to_owned();
         }
-        self.put(field, text);
+        self.put(field.name(), text);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.to_owned());
+        self.put(field.name(), value.to_owned());
     }
 }

@@ -10,7 +10,7 @@ use super::offline::{Described, PluginArgs, scope_text};
 use crate::{
     chain::printable,
     grants::{self, Grant},
-    plugin::Interface,
+    plugin::{Interface, Limits},
 };
 
 const EXAMPLES: &str = "\
@@ -48,7 +48,7 @@ enum Format {
 
 pub(super) async fn print(args: &InspectArgs) -> anyhow::Result<()> {
     let config = args.plugins.load_config()?;
-    let described = args.plugins.describe(&config).await?;
+    let described = args.plugins.describe(&config, &Limits::default()).await?;
     let own = args.plugins.namespace.as_str();
     let text = match args.output_format {
         Format::Text => {

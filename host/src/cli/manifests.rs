@@ -97,7 +97,11 @@ pub(super) async fn print(args: &ManifestsArgs) -> anyhow::Result<()> {
     let config = args.plugins.load_config()?;
     let election = election(args, &config);
     let run = run_args(&election, &args.rest)?;
-    let described = args.plugins.describe_allowed(&config).await?;
+    let described = args
+        .plugins
+        .describe_allowed(&config, &run.limits.limits())
+        .await?;
+    told_apart(&described)?;
     let own = args.plugins.namespace.as_str();
     let lease = rbac::lease(&run.election, config.leader_election.clone(), own)?;
     let objects = rbac::objects(&described, &args.output, own);
@@ -163,6 +167,22 @@ fn in_pod(source: &PluginSource) -> String {
         }
         PluginSource::Oci(reference) => reference.to_string(),
     }
+}
+
+/// Two files of one name would be one in the image.
+fn told_apart(described: &[Described]) -> Result<(), Wrong> {
+    for (i, plugin) in described.iter().enumerate() {
+        let path = in_pod(&plugin.source);
+        let same =
+            |other: &&Described| other.source != plugin.source && in_pod(&other.source) == path;
+        if let Some(other) = described[..i].iter().find(same) {
+            return Err(Wrong(format!(
+                "plugins {} and {} would both be {path} in the image: give one of the files another name",
+                other.key, plugin.key
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What the command line says about plugins, for the pod.
@@ -278,11 +298,10 @@ fn workload(args: &ManifestsArgs, run: &RunArgs, described: &[Described]) -> Wor
     if targets().any(|target| *target == OutputTarget::Stdout) {
         notes.push("What is rendered is in the log of the pod that leads: --output configmap:NAME puts it into the cluster.".to_owned());
     }
-    // Of each plugin; the configuration may give one of them more.
     let shared = run.limits.limits();
     let limits = described.iter().map(|p| p.config.limits.over(&shared));
-    let limits: Vec<_> = limits.chain([shared.clone()]).collect();
-    let greatest = |of: fn(&Limits) -> u64| limits.iter().map(of).max().unwrap_or_default();
+    let limits: Vec<Limits> = limits.collect();
+    let all = |of: fn(&Limits) -> u64| limits.iter().map(of).fold(0, u64::saturating_add);
     Workload {
         owner: args.plugins.owner(&args.name),
         image: args.image.clone(),
@@ -299,8 +318,8 @@ fn workload(args: &ManifestsArgs, run: &RunArgs, described: &[Described]) -> Wor
                 .map(|plugin| u64::try_from(plugin.plugin.size()).unwrap_or(u64::MAX))
                 .max()
                 .unwrap_or_default(),
-            memory: greatest(|limits| limits.memory),
-            output: greatest(|limits| limits.output_bytes),
+            memory: all(|limits| limits.memory),
+            output: all(|limits| limits.output_bytes),
             cache: run.cache_limit.0,
         },
         notes,

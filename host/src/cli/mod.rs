@@ -289,6 +289,7 @@ async fn load(
         key: name,
         source,
         config,
+        ..
     } in entries
     {
         let output = match (&config.output, &args.output) {

@@ -1,9 +1,9 @@
 //! Plugins that are looked at and not run: loaded, described, and put together with their
 //! configuration as the host would. Asks no cluster.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{path::PathBuf, str::FromStr};
 
-use haptic_core::spec::{ScopeSpec, SpecErrors, WatchPlan, WatchSpec, plan_all};
+use haptic_core::spec::{ScopeSpec, WatchPlan, WatchSpec};
 use serde_json::{Map, Value};
 
 use super::{
@@ -11,11 +11,11 @@ use super::{
     plugins::{Entry, FetchArgs, entries},
 };
 use crate::{
-    config::{self, Config, OverrideError, PluginConfig},
+    config::{self, Config, PluginConfig},
     deploy::Owner,
     grants::{self, Grant, Refusal},
-    plugin::{CallError, Limits, Plugin, Runtime, RuntimeOptions},
-    run::{self, RunError},
+    plugin::{Limits, Plugin, Runtime, RuntimeOptions},
+    run::{self, Asked, RunError},
     source::PluginSource,
 };
 
@@ -127,10 +127,14 @@ impl PluginArgs {
         })
     }
 
-    /// Loads and asks each plugin.
-    pub(super) async fn describe(&self, config: &Config) -> anyhow::Result<Vec<Described>> {
-        let typed: Vec<PluginSource> = self.plugins.iter().chain(&self.more).cloned().collect();
-        let mut entries = entries(&typed, config.plugins.clone(), &self.allow)?;
+    /// Loads and asks each plugin, under its limits: those of the configuration, and `shared`.
+    pub(super) async fn describe(
+        &self,
+        config: &Config,
+        shared: &Limits,
+    ) -> anyhow::Result<Vec<Described>> {
+        let sources: Vec<PluginSource> = self.plugins.iter().chain(&self.more).cloned().collect();
+        let mut entries = entries(&sources, config.plugins.clone(), &self.allow)?;
         if let Some(settings) = &self.settings {
             let [Entry { config, .. }] = entries.as_mut_slice() else {
                 return Err(Wrong(
@@ -148,16 +152,19 @@ impl PluginArgs {
         for entry in entries {
             let Entry {
                 key,
+                typed,
                 source,
                 config,
             } = entry;
-            let named = typed.contains(&source);
             let (source, plugin) = source.load(&runtime, &options).await?;
-            let declared = declared(&plugin, &config).await?;
-            let watches = planned(&plugin, &config, declared.clone())?;
+            let plugin = plugin.named(&key);
+            let limits = config.limits.over(shared);
+            let Asked {
+                declared, watches, ..
+            } = run::ask(&plugin, &config, &limits).await?;
             described.push(Described {
                 key,
-                typed: named,
+                typed,
                 source,
                 plugin,
                 config,
@@ -169,13 +176,21 @@ impl PluginArgs {
     }
 
     /// The same; an error as at the host's start where a watch is not allowed.
-    pub(super) async fn describe_allowed(&self, config: &Config) -> anyhow::Result<Vec<Described>> {
-        let described = self.describe(config).await?;
+    pub(super) async fn describe_allowed(
+        &self,
+        config: &Config,
+        shared: &Limits,
+    ) -> anyhow::Result<Vec<Described>> {
+        let described = self.describe(config, shared).await?;
         for plugin in &described {
             let refused = plugin.refusals(&self.namespace);
-            if !refused.is_empty() {
-                let mut mistakes: Vec<String> = refused.iter().map(ToString::to_string).collect();
+            let mut mistakes: Vec<String> = refused.iter().map(ToString::to_string).collect();
+            if plugin.watches.is_empty() {
+                mistakes.push(run::NO_WATCHES.to_owned());
+            } else if !refused.is_empty() {
                 mistakes.push(grants::advice(&plugin.config.allow, &refused));
+            }
+            if !mistakes.is_empty() {
                 return Err(RunError::Watches {
                     plugin: plugin.name().to_owned(),
                     mistakes,
@@ -185,44 +200,6 @@ impl PluginArgs {
         }
         Ok(described)
     }
-}
-
-async fn declared(plugin: &Plugin, config: &PluginConfig) -> Result<Vec<WatchSpec>, RunError> {
-    let name = || plugin.name().to_owned();
-    let failed = |source: CallError| match source {
-        CallError::Refused { message, .. } => RunError::Settings {
-            plugin: name(),
-            message,
-        },
-        source => RunError::Plugin {
-            plugin: name(),
-            source,
-        },
-    };
-    let settings = Value::Object(config.settings.clone()).to_string();
-    let logs = run::log_sink(plugin.name());
-    let mut instance = plugin
-        .instantiate(&Limits::default(), &settings, Arc::clone(&logs))
-        .await
-        .map_err(&failed)?;
-    instance.describe().await.map_err(&failed)
-}
-
-fn planned(
-    plugin: &Plugin,
-    config: &PluginConfig,
-    declared: Vec<WatchSpec>,
-) -> Result<Vec<(WatchSpec, WatchPlan)>, RunError> {
-    let wrong = |mistakes| RunError::Watches {
-        plugin: plugin.name().to_owned(),
-        mistakes,
-    };
-    let texts = |errors: Vec<OverrideError>| errors.iter().map(ToString::to_string).collect();
-    let specs = config::override_watches(declared, &config.watches)
-        .map_err(|errors| wrong(texts(errors)))?;
-    let plans = plan_all(&specs)
-        .map_err(|SpecErrors(errors)| wrong(errors.iter().map(ToString::to_string).collect()))?;
-    Ok(specs.into_iter().zip(plans).collect())
 }
 
 /// As in `in all namespaces`.

@@ -61,6 +61,8 @@ impl FetchArgs {
 pub(super) struct Entry {
     /// What the configuration calls it; on the command line alone, its own name.
     pub(super) key: String,
+    /// The command line names it.
+    pub(super) typed: bool,
     pub(super) source: PluginSource,
     pub(super) config: PluginConfig,
 }
@@ -87,6 +89,7 @@ pub(super) fn entries(
         config.allow.extend(allow.iter().cloned());
         entries.push(Entry {
             key,
+            typed: true,
             source: source.clone(),
             config,
         });
@@ -100,6 +103,7 @@ pub(super) fn entries(
         };
         entries.push(Entry {
             key,
+            typed: false,
             source,
             config,
         });

@@ -13,6 +13,7 @@ use crate::{
     deploy::{self, roles},
     leader::LeaseConfig,
     output::{ObjectTarget, OutputTarget},
+    plugin::Limits,
     rights::Rights,
 };
 
@@ -54,7 +55,10 @@ pub(super) struct RbacArgs {
 
 pub(super) async fn print(args: &RbacArgs) -> anyhow::Result<()> {
     let config = args.plugins.load_config()?;
-    let described = args.plugins.describe_allowed(&config).await?;
+    let described = args
+        .plugins
+        .describe_allowed(&config, &Limits::default())
+        .await?;
     let own = args.plugins.namespace.as_str();
     let lease = lease(&args.election, config.leader_election, own)?;
     let objects = objects(&described, &args.output, own);

@@ -64,9 +64,9 @@ pub struct Sizes {
     pub plugins: u64,
     /// Bytes of the largest component.
     pub component: u64,
-    /// Bytes of memory of each.
+    /// Bytes of memory of all together.
     pub memory: u64,
-    /// Bytes of output of a callback of each.
+    /// Bytes of output of a callback of each, together.
     pub output: u64,
     /// Bytes of fetched objects, of all together.
     pub cache: u64,
@@ -80,8 +80,8 @@ impl Sizes {
 
     /// MiB after which it is killed: not before every limit inside of it would have been hit.
     fn limit(&self) -> u64 {
-        let plugin = mib(self.memory) + mib(self.output);
-        let runs = HOST + STORES + mib(self.cache) + self.plugins * plugin;
+        let plugins = mib(self.memory) + mib(self.output);
+        let runs = HOST + STORES + mib(self.cache) + plugins;
         runs.max(self.compile())
     }
 
@@ -97,7 +97,7 @@ impl Sizes {
                 mib(self.cache)
             ),
             format!(
-                "and for each plugin {} of its own (--memory-limit) and {} of output (--output-limit); raise it with the number of objects.",
+                "and for the plugins {} of their own (--memory-limit, or limits) and {} of output (--output-limit); raise it with the number of objects.",
                 mib(self.memory),
                 mib(self.output)
             ),
@@ -410,8 +410,8 @@ impl Workload {
         }
         if self.outputs {
             // What is there, and what is staged beside it.
-            let each = 2 * mib(self.sizes.output);
-            volumes.push(empty("outputs", format!("{}Mi", each * self.sizes.plugins)));
+            let size = 2 * mib(self.sizes.output);
+            volumes.push(empty("outputs", format!("{size}Mi")));
         }
         volumes
     }
@@ -444,6 +444,8 @@ mod tests {
         assert_eq!(usual.limit(), 96 + 128 + 64 + 256 + 64);
         let two = Sizes {
             plugins: 2,
+            memory: mib(512),
+            output: mib(128),
             ..usual
         };
         assert_eq!(two.limit(), usual.limit() + 256 + 64);

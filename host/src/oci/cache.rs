@@ -107,14 +107,20 @@ impl Cache {
             if held <= MAX_BYTES {
                 break;
             }
-            fs::remove_file(path)?;
-            held -= bytes;
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => held -= bytes,
+            }
         }
         Ok(())
     }
 }
 
 fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    // A pipe would be waited for, for ever.
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file"));
+    }
     let mut bytes = Vec::new();
     // One more than allowed, so that a longer file does not pass for its beginning.
     fs::File::open(path)?
@@ -143,6 +149,19 @@ mod tests {
         }
         cache.put(digest, b"component");
         assert_eq!(cache.get(digest, 8), None, "longer than it may be");
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(&dir.path().join("cache")).unwrap();
+        let digest = Digest::of(b"component");
+        let elsewhere = dir.path().join("elsewhere");
+        fs::write(&elsewhere, "component").unwrap();
+        std::os::unix::fs::symlink(elsewhere, cache.path(digest)).unwrap();
+        assert_eq!(cache.get(digest, 100), None);
+        cache.put(digest, b"component");
+        assert_eq!(cache.get(digest, 100).as_deref(), Some(&b"component"[..]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! of it: those that the digest names, whatever the registry, the network or the cache have.
 //! Does not know what a plugin is.
 //!
-//! Three kinds of GET over kube's client make this up, and not a library for registries: see
+//! Three kinds of request over kube's client make this up, and not a library for registries: see
 //! ARCHITECTURE.md, "Our own pull".
 
 mod cache;

@@ -223,7 +223,9 @@ impl<'a> Registry<'a> {
         if origin.authority.as_str().contains('@') {
             return Err(refused("there is a user in it"));
         }
-        if origin.scheme == Scheme::HTTP && !is_plain(self.options, &origin.authority) {
+        if origin.scheme == Scheme::HTTP
+            && !may_lead_to_plain(self.options, &from.authority, &origin.authority)
+        {
             return Err(refused(
                 "plain HTTP is for this machine and for what --plain-http names",
             ));
@@ -323,7 +325,8 @@ impl<'a> Registry<'a> {
                 "{shown:?} gives out no tokens: it is no address"
             )));
         };
-        let plain = scheme == Scheme::HTTP && is_plain(self.options, &authority);
+        let plain = scheme == Scheme::HTTP
+            && may_lead_to_plain(self.options, &self.origin.authority, &authority);
         if (scheme != Scheme::HTTPS && !plain) || authority.as_str().contains('@') {
             return Err(failed(&format!(
                 "it wants the credentials sent to {shown} without TLS; --plain-http {authority} would allow it"
@@ -469,8 +472,19 @@ impl<'a> Registry<'a> {
 
 /// Whether the authority is spoken to without TLS: one on this machine, or one that was named.
 fn is_plain(options: &PullOptions, authority: &Authority) -> bool {
+    is_loopback(host_of(authority.as_str())) || is_named(options, authority)
+}
+
+fn is_named(options: &PullOptions, authority: &Authority) -> bool {
     let named = |name: &String| name.eq_ignore_ascii_case(authority.as_str());
-    is_loopback(host_of(authority.as_str())) || options.plain_http.iter().any(named)
+    options.plain_http.iter().any(named)
+}
+
+/// Whether what `from` says may lead to `to` without TLS. What listens on this machine is for
+/// those who are on it: no registry elsewhere sends this host, or its credentials, there.
+fn may_lead_to_plain(options: &PullOptions, from: &Authority, to: &Authority) -> bool {
+    let here = |authority: &Authority| is_loopback(host_of(authority.as_str()));
+    is_named(options, to) || (here(from) && here(to))
 }
 
 /// A client for one origin: kube's, without anything of Kubernetes.
@@ -589,6 +603,31 @@ fn words(body: &[u8]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn what_a_registry_elsewhere_says_leads_to_nobody_on_this_machine() {
+        let options = PullOptions {
+            plain_http: vec!["inside.example:5000".to_owned()],
+            ..PullOptions::default()
+        };
+        let may = |from: &'static str, to: &'static str| {
+            may_lead_to_plain(
+                &options,
+                &Authority::from_static(from),
+                &Authority::from_static(to),
+            )
+        };
+        for (from, to, expected) in [
+            ("127.0.0.1:5000", "127.0.0.1:5001", true),
+            ("localhost:5000", "[::1]:80", true),
+            ("registry.example", "127.0.0.1:8001", false),
+            ("registry.example", "localhost", false),
+            ("registry.example", "inside.example:5000", true),
+            ("127.0.0.1:5000", "registry.example", false),
+        ] {
+            assert_eq!(may(from, to), expected, "{from} to {to}");
+        }
+    }
 
     #[test]
     fn a_proxy_keeps_its_user() {

@@ -24,6 +24,14 @@ pub(super) struct Claim {
     identity: (u64, u64),
 }
 
+/// What becomes of the temporary files of killed hosts. Looking for them reads the whole
+/// directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leftovers {
+    Go,
+    Stay,
+}
+
 /// Why a directory could not be claimed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClaimError {
@@ -36,12 +44,12 @@ pub(super) enum ClaimError {
 }
 
 impl Claim {
-    /// Locks the directory and removes what a killed host has left below it. On a
+    /// Locks the directory, and removes what a killed host has left below it if it is to go. On a
     /// file system without locks it goes on with a warning, and removes nothing.
     ///
     /// # Errors
     /// [`ClaimError`].
-    pub(super) fn take(root: &Path) -> Result<Arc<Self>, ClaimError> {
+    pub(super) fn take(root: &Path, leftovers: Leftovers) -> Result<Arc<Self>, ClaimError> {
         let directory = File::open(root)?;
         let metadata = directory.metadata()?;
         // Held to the end: another plugin must not stage files while leftovers go.
@@ -55,7 +63,10 @@ impl Claim {
             return Ok(claim);
         }
         match directory.try_lock() {
-            Ok(()) => remove_leftovers(root, metadata.dev()),
+            Ok(()) => match leftovers {
+                Leftovers::Go => remove_leftovers(root, metadata.dev()),
+                Leftovers::Stay => {}
+            },
             Err(TryLockError::WouldBlock) => return Err(ClaimError::InUse),
             Err(TryLockError::Error(error)) => tracing::warn!(
                 directory = %root.display(),

@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Committed, Debt, Mark, Occupancy, SinkError, begin,
-    claim::{Claim, ClaimError},
+    claim::{Claim, ClaimError, Leftovers},
     mark,
     staging::{self, Staging},
 };
@@ -21,6 +21,9 @@ pub struct DirectorySink {
     root: PathBuf,
     /// `None`: it is claimed for each commit.
     claim: Option<Arc<Claim>>,
+    /// The time of leading in which it was searched for what killed hosts have left: no other
+    /// process has written there since.
+    searched: Option<Tenure>,
     hooked: bool,
 }
 
@@ -36,13 +39,14 @@ impl DirectorySink {
     pub fn open(root: &Path, occupancy: Occupancy, hooked: bool) -> Result<Self, SinkError> {
         make(root)?;
         let claim = match occupancy {
-            Occupancy::Alone => Some(claim(root)?),
+            Occupancy::Alone => Some(claim(root, Leftovers::Go)?),
             Occupancy::InTurns => None,
         };
         staging::probe(root).map_err(|source| directory_error(root, source))?;
         Ok(Self {
             root: root.to_owned(),
             claim,
+            searched: None,
             hooked,
         })
     }
@@ -59,7 +63,7 @@ impl DirectorySink {
     /// deleted is made again, with the outputs of this commit alone.
     ///
     /// With a `tenure`, it must last when everything is on disk, before the first
-    /// rename. In a directory that is written [in turns](Occupancy::InTurns, false) it is the
+    /// rename. In a directory that is written [in turns](Occupancy::InTurns) it is the
     /// lock that keeps two commits apart: a process that is paused in the middle of
     /// its renames keeps the next leader waiting, and one that is paused before them
     /// asks when it wakes.
@@ -80,12 +84,18 @@ impl DirectorySink {
                     "the output directory was deleted or replaced while the host ran"
                 );
                 make(&self.root)?;
-                *held = claim(&self.root)?;
+                *held = claim(&self.root, Leftovers::Go)?;
                 None
             }
             None => {
                 make(&self.root)?;
-                Some(claim(&self.root)?)
+                let leftovers = match tenure.is_some() && self.searched.as_ref() == tenure {
+                    true => Leftovers::Stay,
+                    false => Leftovers::Go,
+                };
+                let turn = claim(&self.root, leftovers)?;
+                self.searched = tenure.cloned();
+                Some(turn)
             }
         };
         let names = match self.hooked {
@@ -135,8 +145,8 @@ fn make(root: &Path) -> Result<(), SinkError> {
 }
 
 /// The directory for this process alone, until the answer is dropped.
-pub(super) fn claim(root: &Path) -> Result<Arc<Claim>, SinkError> {
-    Claim::take(root).map_err(|error| match error {
+pub(super) fn claim(root: &Path, leftovers: Leftovers) -> Result<Arc<Claim>, SinkError> {
+    Claim::take(root, leftovers).map_err(|error| match error {
         ClaimError::InUse => SinkError::InUse {
             path: root.to_owned(),
         },

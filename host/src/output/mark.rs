@@ -10,9 +10,10 @@ use std::{
     hash::{BuildHasher, RandomState},
     io,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{ObjectSink, SinkError, directory, staging};
+use super::{ObjectSink, SinkError, claim::Leftovers, directory, staging};
 use crate::plugin::OutputName;
 
 /// The file in an output directory. Outputs cannot have this name.
@@ -97,8 +98,17 @@ pub(super) fn read(root: &Path) -> Result<Option<String>, SinkError> {
     }
 }
 
+/// Between looking at a mark and removing it, nobody of this process may put another one
+/// there; other processes are kept out by the lock on the directory.
+static MARKS: Mutex<()> = Mutex::new(());
+
+fn marks() -> MutexGuard<'static, ()> {
+    MARKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Puts it there, to stay when the machine loses its power.
 pub(super) fn write(root: &Path, token: &str) -> Result<(), SinkError> {
+    let _alone = marks();
     let line = format!("{token}\n");
     staging::replace(root, FILE, line.as_bytes()).map_err(|source| error(root, source))
 }
@@ -109,7 +119,8 @@ fn clear(root: &Path, token: &str) -> Result<(), SinkError> {
         return Ok(());
     }
     // Not while another host commits.
-    let _turn = directory::claim(root)?;
+    let _turn = directory::claim(root, Leftovers::Stay)?;
+    let _alone = marks();
     if read(root)?.as_deref() != Some(token) {
         return Ok(());
     }

@@ -24,7 +24,7 @@ pub use directory::DirectorySink;
 pub use mark::{Debt, Mark};
 pub use object::{KeyError, ObjectError, ObjectSink, Owned};
 pub use stdout::StdoutSink;
-pub use target::{OBJECT_VERBS, ObjectKind, ObjectTarget, OutputTarget, TargetError};
+pub use target::{ObjectKind, ObjectTarget, OutputTarget, TargetError};
 
 use crate::{
     leader::{Commit, Tenure},

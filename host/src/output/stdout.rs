@@ -67,10 +67,11 @@ impl StdoutSink {
             .any(|name| Some(name) != outputs.keys().next());
         let mut changed = Vec::new();
         for (name, after) in outputs {
-            let before = self.printed.get(&name).cloned();
-            if before.as_ref() == Some(&after) {
+            let before = self.printed.get(&name);
+            if before == Some(&after) {
                 continue;
             }
+            let before = before.cloned();
             if several {
                 text.extend_from_slice(format!("==> {name} <==\n").as_bytes());
             }

@@ -144,11 +144,6 @@ impl ObjectKind {
     }
 }
 
-/// What a host has to be allowed on an object that takes its outputs. Creating by
-/// server-side apply is asked for with the object's name, so a Role may name it
-/// for all three.
-pub const OBJECT_VERBS: [&str; 3] = ["get", "create", "patch"];
-
 impl FromStr for OutputTarget {
     type Err = TargetError;
 

@@ -29,7 +29,7 @@ use crate::{
 
 use self::{dispatch::Dispatch, election::Election, reload::FileNews};
 
-pub(crate) use self::prepare::log_sink;
+pub(crate) use self::prepare::{Asked, NO_WATCHES, ask};
 pub use self::{
     error::RunError,
     prepare::{PluginRun, Prepared, prepare},

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
-use haptic_core::spec::{ScopeSpec, SpecErrors, WatchPlan, plan_all};
+use haptic_core::spec::{ScopeSpec, SpecErrors, WatchPlan, WatchSpec, plan_all};
 
 use super::{Breaker, RunError};
 use crate::{
@@ -82,16 +82,32 @@ pub async fn prepare(run: PluginRun, access: &Access) -> Result<Prepared, RunErr
     })
 }
 
-/// The same without the sink: for a new version, which takes over that of the old one.
+/// Of a plugin that would never be called.
+pub(crate) const NO_WATCHES: &str =
+    "it declares no watches, and none are configured: nothing would ever happen";
+
+/// What a plugin asks for, and what its configuration makes of that.
+pub(crate) struct Asked {
+    /// The first instance, which has answered `describe`.
+    pub(crate) instance: Instance,
+    /// Its own watches.
+    pub(crate) declared: Vec<WatchSpec>,
+    /// Those that the configuration makes of them, and their meaning.
+    pub(crate) watches: Vec<(WatchSpec, WatchPlan)>,
+    settings: String,
+    logs: LogSink,
+}
+
+/// Makes a first instance of a plugin and asks for its watches; whether they are allowed is
+/// not asked.
 ///
 /// # Errors
 /// [`RunError`].
-pub(super) async fn describe(
+pub(crate) async fn ask(
     plugin: &Plugin,
     config: &PluginConfig,
     limits: &Limits,
-    own_namespace: Option<&str>,
-) -> Result<Described, RunError> {
+) -> Result<Asked, RunError> {
     let name = plugin.name().to_owned();
     let failed = |source: CallError| match source {
         CallError::Refused { message, .. } => RunError::Settings {
@@ -115,14 +131,38 @@ pub(super) async fn describe(
         mistakes,
     };
     let texts = |errors: Vec<OverrideError>| errors.iter().map(ToString::to_string).collect();
-    let specs = config::override_watches(declared, &config.watches)
+    let specs = config::override_watches(declared.clone(), &config.watches)
         .map_err(|errors| wrong(texts(errors)))?;
     let plans = plan_all(&specs)
         .map_err(|SpecErrors(errors)| wrong(errors.iter().map(ToString::to_string).collect()))?;
+    Ok(Asked {
+        instance,
+        declared,
+        watches: specs.into_iter().zip(plans).collect(),
+        settings,
+        logs,
+    })
+}
+
+/// The same, and whether what it asks for is allowed: for a new version as well, which takes
+/// over the sink of the old one.
+///
+/// # Errors
+/// [`RunError`].
+pub(super) async fn describe(
+    plugin: &Plugin,
+    config: &PluginConfig,
+    limits: &Limits,
+    own_namespace: Option<&str>,
+) -> Result<Described, RunError> {
+    let asked = ask(plugin, config, limits).await?;
+    let wrong = |mistakes| RunError::Watches {
+        plugin: plugin.name().to_owned(),
+        mistakes,
+    };
+    let plans: Vec<WatchPlan> = asked.watches.into_iter().map(|(_, plan)| plan).collect();
     if plans.is_empty() {
-        return Err(wrong(vec![
-            "it declares no watches, and none are configured: nothing would ever happen".to_owned(),
-        ]));
+        return Err(wrong(vec![NO_WATCHES.to_owned()]));
     }
     let own = plans.iter().any(|p| p.scope == ScopeSpec::OwnNamespace);
     if own && own_namespace.is_none() {
@@ -140,9 +180,9 @@ pub(super) async fn describe(
     Ok(Described {
         plugin: plugin.clone(),
         plans: plans.into_iter().map(Arc::new).collect(),
-        instance,
-        settings,
-        logs,
+        instance: asked.instance,
+        settings: asked.settings,
+        logs: asked.logs,
     })
 }
 

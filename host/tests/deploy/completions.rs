@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::{ok, run};
+use super::{ok, support::run};
 
 #[test]
 fn k4_bash_completes_flags_subcommands_and_their_values() {

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, fs, process::Command};
 
-use super::{documents, guest, ok, root, run};
+use super::{
+    documents, ok,
+    support::{guest, root, run},
+};
 
 /// One stage: what it is made from, and its instructions.
 #[derive(Default)]

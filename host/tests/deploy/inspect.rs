@@ -4,7 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{guest, host, ok, run, told};
+use super::{
+    ok,
+    support::{guest, host, run, told},
+};
 
 #[test]
 fn k4_inspect_shows_the_contract_the_imports_and_the_watches() {

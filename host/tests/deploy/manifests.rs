@@ -18,9 +18,10 @@ use k8s_openapi::api::{
 use serde_json::{Value, json};
 
 use super::{
-    documents, guest, host, ok,
+    documents, ok,
     rights::{PATIENCE, Running, granted, wanted},
-    run, text, told,
+    support::{guest, host, run, told},
+    text,
 };
 
 fn manifests(words: &[&str]) -> Vec<Value> {

@@ -12,7 +12,11 @@ use haptic_cluster::{Cluster, Fault, Logged, Options, Rule, Verb as Asked, When}
 use haptic_host::rights::{Place, Right, Verb};
 use serde_json::{Value, json};
 
-use super::{documents, guest, host, ok, root, run, text, told};
+use super::{
+    documents, ok,
+    support::{guest, host, root, run, told},
+    text,
+};
 
 /// How long anything may take before a test gives up: far more than it needs on a
 /// loaded machine.

@@ -9,7 +9,10 @@ use std::{
 use haptic_host::plugin::{LoadError, Runtime, RuntimeOptions};
 use wasmtime::{Config, Engine};
 
-use crate::{Stage, guest, host, run, told};
+use crate::{
+    Stage,
+    support::{guest, host, run, told},
+};
 
 /// Loads hello with a runtime of its own, as a process does; whether its code came from the
 /// cache.

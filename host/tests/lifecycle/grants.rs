@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::{Stage, run, told};
+use crate::{
+    Stage,
+    support::{run, told},
+};
 
 /// What the guest saw: its lines with these beginnings.
 fn seen(stage: &Stage, beginnings: &[&str]) -> Vec<String> {

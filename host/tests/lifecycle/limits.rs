@@ -1,6 +1,9 @@
 //! P1: every limit is a flag and a field of `limits`, and what hits one says which.
 
-use crate::{Stage, run, told};
+use crate::{
+    Stage,
+    support::{run, told},
+};
 
 /// A mode that hits the limit when it is that small, and the sentence about it.
 struct Case {

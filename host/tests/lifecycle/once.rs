@@ -1,8 +1,11 @@
 //! O3: what `--once` ends with.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use crate::{Process, Stage, host, run, told};
+use crate::{
+    Stage,
+    support::{Process, host, run, told},
+};
 
 #[test]
 fn o3_the_exit_code_tells_whose_fault_it_was() {
@@ -119,14 +122,12 @@ fn o3_a_signal_is_exit_code_130_wherever_it_comes() {
         let stage = Stage::new();
         for signal in ["-TERM", "-INT"] {
             let mut command = stage.command(mode, "");
-            command
-                .args(["--once", "--callback-timeout", "1h", "--timeout", "1h"])
-                .stdout(Stdio::null());
+            command.args(["--once", "--callback-timeout", "1h", "--timeout", "1h"]);
             let mut process = Process::start(&mut command);
-            process.logs(until);
+            process.logs(until, 1);
             process.signal(signal);
             assert_eq!(
-                process.end(),
+                process.ends(),
                 Some(130),
                 "{mode} {signal}: {}",
                 process.log()

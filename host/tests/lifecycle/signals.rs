@@ -7,16 +7,14 @@ use std::{
     process::Stdio,
 };
 
-use crate::{Process, Stage, eventually, guest, host};
+use crate::{
+    Stage,
+    support::{Process, eventually, guest, host, serve, serve_with},
+};
 
 /// The guest without an end to its callbacks but its own.
 fn hostile(stage: &Stage, mode: &str) -> Process {
-    Process::start(
-        stage
-            .command(mode, "")
-            .args(["--callback-timeout", "1h"])
-            .stdout(Stdio::null()),
-    )
+    Process::start(stage.command(mode, "").args(["--callback-timeout", "1h"]))
 }
 
 #[test]
@@ -29,7 +27,7 @@ fn k5_an_idle_host_ends_with_0() {
             None => Err(process.log()),
         });
         process.signal(signal);
-        assert_eq!(process.end(), Some(0), "{signal}: {}", process.log());
+        assert_eq!(process.ends(), Some(0), "{signal}: {}", process.log());
     }
 }
 
@@ -38,9 +36,9 @@ fn k5_a_host_that_has_not_started_yet_ends_with_0_and_writes_nothing() {
     for signal in ["-TERM", "-INT"] {
         let stage = Stage::new();
         let mut process = hostile(&stage, "describe-loop");
-        process.logs("loaded");
+        process.logs("loaded", 1);
         process.signal(signal);
-        assert_eq!(process.end(), Some(0), "{signal}: {}", process.log());
+        assert_eq!(process.ends(), Some(0), "{signal}: {}", process.log());
         assert!(!stage.at("out").exists());
     }
 }
@@ -49,9 +47,9 @@ fn k5_a_host_that_has_not_started_yet_ends_with_0_and_writes_nothing() {
 fn k5_a_callback_that_ends_in_time_is_committed() {
     let stage = Stage::new();
     let mut process = hostile(&stage, "slow");
-    process.logs("it begins");
+    process.logs("it begins", 1);
     process.signal("-TERM");
-    assert_eq!(process.end(), Some(0), "{}", process.log());
+    assert_eq!(process.ends(), Some(0), "{}", process.log());
     assert_eq!(
         stage.written("slow").unwrap(),
         "it ended\n",
@@ -65,10 +63,13 @@ fn k5_a_callback_that_does_not_end_is_dropped() {
     for mode in ["loop", "sleep", "loop-imports"] {
         let stage = Stage::new();
         let mut process = hostile(&stage, mode);
-        process.logs("it begins");
+        process.logs("it begins", 1);
         process.signal("-TERM");
-        assert_eq!(process.end(), Some(0), "{mode}: {}", process.log());
-        process.logs("a callback did not end in time; what it would have written is dropped");
+        assert_eq!(process.ends(), Some(0), "{mode}: {}", process.log());
+        process.logs(
+            "a callback did not end in time; what it would have written is dropped",
+            1,
+        );
         assert_eq!(stage.written("synced/configmaps"), None, "{mode}");
     }
 }
@@ -77,11 +78,11 @@ fn k5_a_callback_that_does_not_end_is_dropped() {
 fn k5_the_second_signal_ends_it_at_once() {
     let stage = Stage::new();
     let mut process = hostile(&stage, "loop");
-    process.logs("it begins");
+    process.logs("it begins", 1);
     process.signal("-TERM");
-    process.logs("stopping");
+    process.logs("stopping", 1);
     process.signal("-INT");
-    assert_eq!(process.end(), Some(130), "{}", process.log());
+    assert_eq!(process.ends(), Some(130), "{}", process.log());
     assert!(
         !process.log().contains("did not end in time"),
         "{}",
@@ -99,30 +100,17 @@ fn k5_a_host_that_syncs_ends_with_0() {
     )
     .unwrap();
     let kubeconfig = stage.at("kc.yaml");
-    let cluster = Process::start(
-        host()
-            .args(["cluster", "--manifests"])
-            .arg(stage.at("maps.yaml"))
-            .arg("--faults")
-            .arg(&script)
-            .arg("--kubeconfig")
-            .arg(&kubeconfig)
-            .stdout(Stdio::null()),
-    );
-    eventually("kubeconfig", || match kubeconfig.is_file() {
-        true => Ok(()),
-        false => Err(cluster.log()),
-    });
+    let faults = ["--faults", script.to_str().unwrap()];
+    let _cluster = serve_with(&stage.at("maps.yaml"), &kubeconfig, &faults);
     let mut process = Process::start(
         host()
             .arg("--plugin")
             .arg(guest("hello_plugin"))
             .arg("--kubeconfig")
             .arg(&kubeconfig)
-            .args(["--listen", "127.0.0.1:0"])
-            .stdout(Stdio::null()),
+            .args(["--listen", "127.0.0.1:0"]),
     );
-    process.logs("listening on http://");
+    process.logs("listening on http://", 1);
     let log = process.log();
     let address = log.split("listening on http://").nth(1).unwrap();
     let address = address.lines().next().unwrap();
@@ -144,42 +132,31 @@ fn k5_a_host_that_syncs_ends_with_0() {
         }
     });
     process.signal("-TERM");
-    assert_eq!(process.end(), Some(0), "{}", process.log());
+    assert_eq!(process.ends(), Some(0), "{}", process.log());
 }
 
 #[test]
 fn k5_a_commit_that_nobody_reads_is_given_up() {
     let stage = Stage::new();
-    let mut process = Process::start(
+    let mut process = Process::with_stdout(
         host()
             .arg("--config")
             .arg(stage.configure("huge-output", ""))
             .arg("--manifests")
-            .arg(stage.at("maps.yaml"))
-            // A pipe that stays open, and holds 64 KiB of 2 MiB.
-            .stdout(Stdio::piped()),
+            .arg(stage.at("maps.yaml")),
+        // A pipe that stays open, and holds 64 KiB of 2 MiB.
+        Stdio::piped(),
     );
-    process.logs("Ok(())");
+    process.logs("Ok(())", 1);
     process.signal("-TERM");
-    assert_eq!(process.end(), Some(0), "{}", process.log());
+    assert_eq!(process.ends(), Some(0), "{}", process.log());
 }
 
 #[test]
 fn k5_the_lease_is_released_though_a_callback_does_not_end() {
     let stage = Stage::new();
     let kubeconfig = stage.at("kc.yaml");
-    let cluster = Process::start(
-        host()
-            .args(["cluster", "--manifests"])
-            .arg(stage.at("maps.yaml"))
-            .arg("--kubeconfig")
-            .arg(&kubeconfig)
-            .stdout(Stdio::null()),
-    );
-    eventually("kubeconfig", || match kubeconfig.is_file() {
-        true => Ok(()),
-        false => Err(cluster.log()),
-    });
+    let _cluster = serve(&stage.at("maps.yaml"), &kubeconfig);
     // Who takes over a Lease of an hour did so because it was released.
     let elected = |pod: &str, mode: &str| {
         Process::start(
@@ -193,21 +170,20 @@ fn k5_the_lease_is_released_though_a_callback_does_not_end() {
                 .arg(stage.at("out"))
                 .args(["--callback-timeout", "1h", "--leader-elect"])
                 .args(["--lease-duration", "1h", "--lease-renew-deadline", "50m"])
-                .args(["--lease-retry-period", "500ms"])
-                .stdout(Stdio::null()),
+                .args(["--lease-retry-period", "500ms"]),
         )
     };
     let mut first = elected("first", "loop");
-    first.logs("it begins");
+    first.logs("it begins", 1);
     let mut second = elected("second", "report");
-    second.logs("leader=\"first\"");
+    second.logs("leader=\"first\"", 1);
     first.signal("-TERM");
-    assert_eq!(first.end(), Some(0), "{}", first.log());
-    second.logs("INFO leading");
+    assert_eq!(first.ends(), Some(0), "{}", first.log());
+    second.logs("INFO leading", 1);
     eventually("output", || match stage.written("synced/configmaps") {
         Some(_) => Ok(()),
         None => Err(second.log()),
     });
     second.signal("-TERM");
-    assert_eq!(second.end(), Some(0), "{}", second.log());
+    assert_eq!(second.ends(), Some(0), "{}", second.log());
 }

@@ -7,37 +7,25 @@ mod cdp;
 mod endpoints;
 mod log;
 mod page;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
+    process::{Child, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
+use support::{guest, host};
+
 /// How long anything may take before a test gives up: far more than it needs on a
 /// loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn guest(name: &str) -> PathBuf {
-    let path = root()
-        .join("target/guests/wasm32-wasip2/release")
-        .join(format!("{name}.wasm"));
-    assert!(
-        path.is_file(),
-        "{} is missing: run `make guests`",
-        path.display()
-    );
-    path
-}
 
 /// A host with its folder; both end with the test.
 struct Host {
@@ -104,15 +92,11 @@ fn put(dir: &Path, name: &str) {
 }
 
 fn spawn(dir: &Path, listen: &str, log: &Log) -> (Child, String) {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_haptic-host"))
-        .env_remove("KUBECONFIG")
-        .env_remove("HAPTIC_LOG")
-        .env("HAPTIC_CACHE_DIR", root().join("target/plugin-cache"))
+    let mut process = host()
         .current_dir(dir)
         .args(["--config", "config.yaml", "--manifests", "cluster"])
         .args(["--output", "out", "--listen", listen])
         .args(["--log-format", "json"])
-        .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, time::Instant};
 
 use serde_json::Value;
 
-use crate::{Host, PATIENCE, cdp::Page, hello, root};
+use crate::{Host, PATIENCE, cdp::Page, hello, support::root};
 
 /// Waits for what the page shows.
 fn shows(page: &mut Page, what: &str, script: &str) {
@@ -205,6 +205,7 @@ fn v1_the_page_says_when_the_host_is_gone_and_goes_on_when_it_is_back() {
         "The host does not answer. What you see is from ",
     );
     shows_text(&mut page, "#fresh", "no contact");
+    shows_text(&mut page, "#ready", "No contact");
     // What was known last is still there, and looks old.
     shows_text(&mut page, ".old #watches", "2 objects");
     page.screenshot(&picture("phone-lost"));
@@ -217,5 +218,6 @@ fn v1_the_page_says_when_the_host_is_gone_and_goes_on_when_it_is_back() {
         "document.querySelector('#lost').hidden",
     );
     shows_text(&mut page, "#fresh", "live");
+    shows_text(&mut page, "#ready", "Ready");
     was_quiet(&page, &host.url, true);
 }

@@ -1,43 +1,25 @@
 //! The command with plugins from a registry.
 
-use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+use std::path::Path;
+
+use crate::{
+    registry::{Registry, Trouble},
+    support::{self, guest, run},
 };
 
-use crate::registry::{Registry, Trouble};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn hello() -> Vec<u8> {
-    let path = root().join("target/guests/wasm32-wasip2/release/hello_plugin.wasm");
-    std::fs::read(&path)
-        .unwrap_or_else(|_| panic!("{} is missing: run `make guests`", path.display()))
+    std::fs::read(guest("hello_plugin")).unwrap()
 }
 
 async fn host(home: &Path, args: Vec<String>) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_haptic-host"));
+    let mut command = support::host();
     command
-        .env_remove("KUBECONFIG")
-        .env_remove("HAPTIC_LOG")
         .env("DOCKER_CONFIG", home)
         .env("HAPTIC_CACHE_DIR", home.join("cache"))
-        .args(args)
-        .stdin(Stdio::null());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .args(args);
+    tokio::task::spawn_blocking(move || run(&mut command))
         .await
-        .unwrap();
-    (
-        status.code(),
-        String::from_utf8(stdout).unwrap(),
-        String::from_utf8(stderr).unwrap(),
-    )
+        .unwrap()
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -4,6 +4,8 @@
 
 mod command;
 mod registry;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{path::Path, time::Duration};
 

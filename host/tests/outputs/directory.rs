@@ -14,7 +14,10 @@ use haptic_host::{
     plugin::{OutputName, Outputs},
 };
 
-use crate::support::{Process, Stage, eventually, host, isolate};
+use crate::{
+    stage::Stage,
+    support::{Process, eventually, host, isolate},
+};
 
 /// Where the child of the test below commits to.
 const INTO: &str = "HAPTIC_TEST_COMMIT_INTO";

@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{PATIENCE, Process, eventually, guest, host, kubectl, serve};
+use crate::{
+    stage::kubectl,
+    support::{PATIENCE, Process, eventually, guest, host, serve},
+};
 
 /// Clients that ask one after another, half of them on connections of their own for each
 /// request, half on one connection for as long as it is kept.

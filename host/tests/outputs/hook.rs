@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use crate::support::{Process, Stage, eventually, guest, host, serve, signal};
+use crate::{
+    stage::Stage,
+    support::{Process, eventually, guest, host, serve, signal},
+};
 
 /// Writes a line with what it is told.
 const NOTE: &str = "printf '%s\\n' \"$HAPTIC_PLUGIN ${HAPTIC_OUTPUT##*/} $HAPTIC_CHANGED_COUNT $(echo $HAPTIC_CHANGED)\" >>runs";

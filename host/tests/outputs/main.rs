@@ -9,4 +9,6 @@ mod haproxy;
 mod hook;
 mod object;
 mod process;
+mod stage;
+#[path = "../support/mod.rs"]
 mod support;

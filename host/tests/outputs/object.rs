@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use crate::support::{Process, Stage, eventually, guest, host, kubectl, serve, serve_with};
+use crate::{
+    stage::{Stage, kubectl},
+    support::{Process, eventually, guest, host, serve, serve_with},
+};
 
 /// The hello example on a served cluster. Watches the namespace `shop` only, so that what
 /// it writes is no change to it.

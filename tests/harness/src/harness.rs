@@ -500,7 +500,8 @@ impl Harness {
 
     /// Where callbacks and logs stand: what comes after belongs to the step.
     fn mark(&self) -> (usize, usize) {
-        (self.callbacks.len(), self.logs().len())
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.callbacks.len(), logs.len())
     }
 
     fn failures(&self, (callbacks, logs): (usize, usize)) -> Result<(), StepError> {

@@ -306,6 +306,10 @@ function freshness() {
     put(by("lost"), heard ? `The host does not answer. What you see is from ${new Date(heard).toLocaleTimeString()}; it is asked again every second.`
       : "The host does not answer. It is asked again every second.");
   }
+  if (lost && heard) {
+    put(by("ready"), "No contact");
+    look(by("ready"), "mark");
+  }
   show(by("lost"), lost);
   by("all").classList.toggle("old", lost && heard > 0);
 }

@@ -1,5 +1,5 @@
-//! The two requests of an object that takes outputs, a GET and a server-side apply,
-//! and what their answers mean.
+//! The requests of an object that takes outputs, a GET, a server-side apply and the patch
+//! that takes a mark away, and what their answers mean.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -1,15 +1,15 @@
-//! Processes that end with the test, and waiting for what they bring about.
+//! What the tests of the command share: the command and the guests, processes that end with
+//! the test, and waiting for what they bring about.
+
+#![allow(dead_code, reason = "each of the tests' programs takes what it needs")]
 
 use std::{
-    fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
-
-use tempfile::TempDir;
 
 /// How long anything may take before a test gives up: far more than it needs on a loaded
 /// machine.
@@ -42,8 +42,30 @@ pub(crate) fn isolate(command: &mut Command) {
     command
         .env_remove("KUBECONFIG")
         .env_remove("HAPTIC_LOG")
+        .env_remove("POD_NAME")
         .env("HAPTIC_CACHE_DIR", root().join("target/plugin-cache"))
         .stdin(Stdio::null());
+}
+
+/// Runs a command to its end: exit code, standard output, standard error.
+pub(crate) fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    (
+        status.code(),
+        String::from_utf8(stdout).unwrap(),
+        String::from_utf8(stderr).unwrap(),
+    )
+}
+
+/// The last error on standard error: what the user is told.
+pub(crate) fn told(stderr: &str) -> &str {
+    let found = stderr.strip_prefix("error: ");
+    let found = found.or_else(|| Some(stderr.rsplit_once("\nerror: ")?.1));
+    found.unwrap_or(stderr).trim_end()
 }
 
 /// A running process, and what it writes to standard error.
@@ -54,8 +76,12 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::with_stdout(command, Stdio::null())
+    }
+
+    pub(crate) fn with_stdout(command: &mut Command, stdout: Stdio) -> Self {
         let mut child = command
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -88,10 +114,16 @@ impl Process {
     /// Asks it to end; its exit code.
     #[track_caller]
     pub(crate) fn stop(&mut self) -> Option<i32> {
-        signal("-TERM", self.child.id());
+        self.signal("-TERM");
         self.ends()
     }
 
+    #[track_caller]
+    pub(crate) fn signal(&self, name: &str) {
+        signal(name, self.child.id());
+    }
+
+    /// Waits for its end; its exit code.
     #[track_caller]
     pub(crate) fn ends(&mut self) -> Option<i32> {
         eventually("the end", || match self.child.try_wait().unwrap() {
@@ -147,60 +179,6 @@ pub(crate) fn maps(count: usize) -> String {
         .collect()
 }
 
-/// A folder with the manifests of some ConfigMaps, which the hello example lists.
-pub(crate) struct Stage {
-    pub(crate) dir: TempDir,
-}
-
-impl Stage {
-    pub(crate) fn new(count: usize) -> Self {
-        let stage = Self {
-            dir: tempfile::tempdir().unwrap(),
-        };
-        stage.change(count);
-        stage
-    }
-
-    pub(crate) fn at(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// That many ConfigMaps from here on.
-    pub(crate) fn change(&self, count: usize) {
-        fs::write(self.at("maps.yaml"), maps(count)).unwrap();
-    }
-
-    /// A host with the hello example on an embedded cluster of them, and its output in
-    /// `out`.
-    pub(crate) fn hello(&self) -> Command {
-        let mut command = host();
-        command
-            .arg("--plugin")
-            .arg(guest("hello_plugin"))
-            .arg("--manifests")
-            .arg(self.at("maps.yaml"))
-            .arg("--output")
-            .arg(self.at("out"))
-            .current_dir(self.dir.path());
-        command
-    }
-
-    pub(crate) fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.at(name)).unwrap_or_default()
-    }
-
-    /// Waits until a file has this text.
-    #[track_caller]
-    pub(crate) fn reads(&self, name: &str, text: &str, by: &Process) {
-        eventually(&format!("{text:?} in {name}"), || {
-            match self.read(name) == text {
-                true => Ok(()),
-                false => Err(format!("{}\n{}", self.read(name), by.log())),
-            }
-        });
-    }
-}
-
 /// Serves manifests as a cluster, with its kubeconfig.
 pub(crate) fn serve(manifests: &Path, kubeconfig: &Path) -> Process {
     serve_with(manifests, kubeconfig, &[])
@@ -221,17 +199,4 @@ pub(crate) fn serve_with(manifests: &Path, kubeconfig: &Path, more: &[&str]) -> 
         false => Err(cluster.log()),
     });
     cluster
-}
-
-/// Runs kubectl; what it printed, and whether it succeeded.
-pub(crate) fn kubectl(kubeconfig: &Path, args: &[&str]) -> (bool, String) {
-    let output = Command::new("kubectl")
-        .env("HOME", kubeconfig.parent().unwrap())
-        .arg("--kubeconfig")
-        .arg(kubeconfig)
-        .args(args)
-        .output()
-        .unwrap();
-    let printed = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8(printed).unwrap())
 }

@@ -1,0 +1,1 @@
+//! Jinja templates in the settings, rendered from any watch to any files.

@@ -399,13 +399,12 @@ mod tests {
     }
 
     #[test]
-    fn k4_o2_the_verbs_of_an_output_are_all_known_and_tied_to_its_name() {
+    fn k4_o2_the_rights_of_an_output_are_tied_to_its_name() {
         let mut rights = Rights::default();
         let OutputTarget::Object(object) = "secret:rendered".parse().unwrap() else {
             panic!("an object");
         };
         rights.add_output("shop", &object);
-        assert_eq!(rights.iter().count(), OBJECT_VERBS.len());
         let verbs = "get,create,patch";
         assert_eq!(
             lines(&rights),

@@ -168,11 +168,11 @@ fn the_memory_limit_follows_from_the_limits_of_the_host() {
     assert_eq!(limit(&["--output-limit=128MiB"]), usual + 64);
     assert_eq!(limit(&["--cache-limit", "65MiB"]), usual + 1);
     let small = [
-        "--memory-limit=1MiB",
+        "--memory-limit=4MiB",
         "--output-limit=1MiB",
         "--cache-limit=1MiB",
     ];
-    assert_eq!(limit(&small), 96 + 128 + 3);
+    assert_eq!(limit(&small), 96 + 128 + 6);
     let found = manifests(&[
         "--plugin",
         path.to_str().unwrap(),
@@ -531,7 +531,7 @@ fn what_is_printed_explains_itself() {
         "# - hello_plugin watches configmaps in all namespaces",
         "# The image has to have /plugins/hello_plugin.wasm",
         "only that of the one that leads is written",
-        "(--memory-limit)",
+        "(--memory-limit, or limits)",
         "no CPU limit",
     ] {
         assert!(printed.contains(said), "{said:?} is not in:\n{printed}");

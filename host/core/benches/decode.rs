@@ -1,417 +1,112 @@
-//! Time and memory to decode one object, beside serde_json's tree and kube's
-//! `DynamicObject`.
+//! Time to decode and project one object, beside serde_json's tree and kube's
+//! `DynamicObject`, and the bytes that one decoded object holds on the heap.
 //!
-//! `cargo bench -p haptic-core --bench decode` prints, for Ingresses and Pods as API
-//! servers send them, the best of several rounds over 1,000 objects in batches of 50, and
-//! the bytes that one decoded object holds on the heap.
+//! `cargo bench -p haptic-core --bench decode [-- COUNT… --json FILE]`
 
-use haptic_core::{
-    decode::{Decoder, IndexPaths, Projection, ProjectionSpec},
-    path::Path,
-};
+mod support;
+
+use haptic_core::decode::Decoder;
 use kube_core::DynamicObject;
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    hint::black_box,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+use std::{hint::black_box, sync::Arc};
+use support::{
+    Filter, INGRESS, Kind, POD, Times, counts,
+    memory::{self, Counting},
+    report::{Must, Report, Row, float},
 };
-
-/// Counts only while memory is measured: counting would slow down those most that
-/// allocate most.
-struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-static ENABLED: AtomicBool = AtomicBool::new(false);
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-static FREED: AtomicUsize = AtomicUsize::new(0);
 
-#[allow(
-    unsafe_code,
-    reason = "the trait is unsafe; every call goes to the system's allocator"
-)]
-// SAFETY: each method passes its arguments on unchanged and returns what it gets.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if ENABLED.load(Relaxed) {
-            ALLOCATED.fetch_add(layout.size(), Relaxed);
-        }
-        // SAFETY: the caller upholds what `alloc` asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        if ENABLED.load(Relaxed) {
-            FREED.fetch_add(layout.size(), Relaxed);
-        }
-        // SAFETY: the caller upholds what `dealloc` asks for.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if ENABLED.load(Relaxed) {
-            ALLOCATED.fetch_add(size, Relaxed);
-            FREED.fetch_add(layout.size(), Relaxed);
-        }
-        // SAFETY: the caller upholds what `realloc` asks for.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-const OBJECTS: u64 = 1000;
 /// So few objects are decoded in less than one time slice of the operating system.
 const BATCH: usize = 50;
-const ROUNDS: usize = 20;
-
-const HEAVY_INGRESS: [&str; 8] = [
-    "metadata.labels",
-    "spec.ingressClassName",
-    "spec.rules[*].host",
-    "spec.rules[*].http.paths[*].path",
-    "spec.rules[*].http.paths[*].pathType",
-    "spec.rules[*].http.paths[*].backend",
-    "spec.tls",
-    "metadata.annotations['haproxy.org/timeout-server']",
-];
-
-const HEAVY_POD: [&str; 8] = [
-    "metadata.labels",
-    "spec.nodeName",
-    "spec.containers[*].name",
-    "spec.containers[*].image",
-    "spec.containers[*].ports",
-    "status.phase",
-    "status.podIP",
-    "status.conditions",
-];
 
 fn main() {
-    println!(
-        "{:<8} {:>6}  {:<28} {:>9} {:>8} {:>13} {:>6}",
-        "object", "bytes", "decoded to", "µs/object", "faster", "stored bytes", "times"
-    );
-    report("Ingress", "networking.k8s.io/v1", ingress, &HEAVY_INGRESS);
-    report("Pod", "v1", pod, &HEAVY_POD);
-}
-
-fn report(kind: &str, api_version: &str, generate: fn(&mut Random) -> String, heavy: &[&str]) {
-    let mut random = Random(0x5EED);
-    let objects: Vec<String> = (0..OBJECTS).map(|_| generate(&mut random)).collect();
-    let size = objects.iter().map(String::len).sum::<usize>() / objects.len();
-    let decode = |spec: ProjectionSpec| {
-        let indexes = vec![IndexPaths {
-            paths: paths(&["metadata.labels.app"]),
-            ..IndexPaths::default()
-        }];
-        let projection = Projection::new(ProjectionSpec {
-            api_version: api_version.into(),
-            kind: kind.into(),
-            indexes,
-            ..spec
-        });
-        let mut decoder = Decoder::new(Arc::new(projection));
-        measure(&objects, |json| {
-            decoder
-                .decode(json)
-                .map(|decoded| Arc::new(decoded.object))
-                .ok()
-        })
-    };
-    let dynamic = measure(&objects, |json| {
-        serde_json::from_slice::<DynamicObject>(json).ok()
-    });
-    let tree = measure(&objects, |json| {
-        serde_json::from_slice::<serde_json::Value>(json).ok()
-    });
-    let light = decode(ProjectionSpec {
-        ignore: paths(&["metadata.managedFields"]),
-        ..ProjectionSpec::default()
-    });
-    let few = decode(ProjectionSpec {
-        keep: paths(heavy),
-        ..ProjectionSpec::default()
-    });
-    for (name, measured) in [
-        ("kube DynamicObject", &dynamic),
-        ("serde_json::Value", &tree),
-        ("haptic, no managedFields", &light),
-        ("haptic, 8 fields", &few),
-    ] {
-        println!(
-            "{kind:<8} {size:>6}  {name:<28} {:>9.2} {:>7.1}x {:>13} {:>5.2}x",
-            measured.time.as_secs_f64() * 1e6,
-            dynamic.time.as_secs_f64() / measured.time.as_secs_f64(),
-            measured.bytes,
-            ratio(measured.bytes, dynamic.bytes),
-        );
-    }
-}
-
-fn ratio(part: usize, whole: usize) -> f64 {
-    let whole = u32::try_from(whole).map_or(f64::NAN, f64::from);
-    u32::try_from(part).map_or(f64::NAN, f64::from) / whole
-}
-
-fn paths(texts: &[&str]) -> Vec<Path> {
-    texts
-        .iter()
-        .map(|text| text.parse().expect("a valid path"))
-        .collect()
-}
-
-/// Of one object.
-struct Measured {
-    time: Duration,
-    bytes: usize,
-}
-
-fn measure<T>(objects: &[String], mut decode: impl FnMut(&[u8]) -> Option<T>) -> Measured {
-    let mut best = Duration::MAX;
-    for _ in 0..ROUNDS {
-        for batch in objects.chunks_exact(BATCH) {
-            let start = Instant::now();
-            for json in batch {
-                black_box(decode(black_box(json.as_bytes())));
-            }
-            best = best.min(start.elapsed());
+    let mut report = Report::new();
+    for count in counts() {
+        for kind in [INGRESS, POD] {
+            decode(&kind, count, &mut report);
         }
     }
-    let mut kept = Vec::with_capacity(objects.len());
-    ENABLED.store(true, Relaxed);
-    let before = ALLOCATED.load(Relaxed).wrapping_sub(FREED.load(Relaxed));
-    kept.extend(objects.iter().filter_map(|json| decode(json.as_bytes())));
-    let after = ALLOCATED.load(Relaxed).wrapping_sub(FREED.load(Relaxed));
-    ENABLED.store(false, Relaxed);
-    assert_eq!(kept.len(), objects.len(), "every generated object decodes");
-    Measured {
-        time: best / u32::try_from(BATCH).expect("a small batch"),
-        bytes: after.wrapping_sub(before) / objects.len(),
+    report.write();
+}
+
+fn decode(kind: &Kind, count: usize, report: &mut Report) {
+    let [mut light, mut heavy] = [Filter::Light, Filter::Heavy].map(|filter| kind.decoder(filter));
+    let tree = |json: &str| serde_json::from_str::<serde_json::Value>(json).expect("JSON");
+    let dynamic = |json: &str| serde_json::from_str::<DynamicObject>(json).expect("an object");
+    let mut ours = |json: &str| object(&mut light, json);
+    let mut few = |json: &str| object(&mut heavy, json);
+    let mut times: [Times; 4] = Default::default();
+    let mut objects = kind.objects(count);
+    loop {
+        let batch: Vec<String> = objects.by_ref().take(BATCH).collect();
+        if batch.len() < BATCH {
+            break;
+        }
+        let [t, d, l, h] = &mut times;
+        each(t, &batch, tree);
+        each(d, &batch, dynamic);
+        each(l, &batch, &mut ours);
+        each(h, &batch, &mut few);
+    }
+    let [tree_time, dynamic_time, light_time, heavy_time] =
+        times.each_mut().map(|times| times.per(BATCH) * 1e6);
+    let sample: Vec<String> = kind.objects(1_000).collect();
+    let peers = [
+        (
+            "kube-rs DynamicObject",
+            dynamic_time,
+            held(&sample, dynamic),
+        ),
+        ("serde_json::Value", tree_time, held(&sample, tree)),
+    ];
+    let variants = [
+        (Filter::Light, light_time, 3.0, held(&sample, ours)),
+        (Filter::Heavy, heavy_time, 6.0, held(&sample, few)),
+    ];
+    for (filter, time, times, bytes) in variants {
+        for (peer, peer_time, peer_bytes) in peers {
+            let row = |row, value, unit, peer_value, must| Row {
+                row,
+                variant: format!("{}, {}", kind.name, filter.name()),
+                n: count,
+                value,
+                unit,
+                peer: Some((peer, peer_value)),
+                must,
+            };
+            report.add(row(
+                "decode + project an object",
+                time,
+                "µs",
+                peer_time,
+                Must::Times(times),
+            ));
+            if count == 10_000 {
+                report.add(row(
+                    "decoded object on the heap",
+                    bytes,
+                    "B",
+                    peer_bytes,
+                    Must::Show,
+                ));
+            }
+        }
     }
 }
 
-/// A small generator, so that every run decodes the same objects.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        self.0 >> 33
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn uid(&mut self) -> String {
-        let (a, b, c) = (self.next(), self.next(), self.next());
-        format!(
-            "{a:08x}-{:04x}-4{:03x}-a{:03x}-{c:08x}{:04x}",
-            b & 0xffff,
-            b >> 16 & 0xfff,
-            a & 0xfff,
-            b & 0xffff
-        )
-    }
+fn object(decoder: &mut Decoder, json: &str) -> Arc<haptic_core::Object> {
+    Arc::new(decoder.decode(json.as_bytes()).expect("an object").object)
 }
 
-/// Fills `{{name}}` and so on into a template.
-fn fill(template: &str, values: &[(&str, &str)]) -> String {
-    let compact: String = template.lines().map(str::trim_start).collect();
-    values.iter().fold(compact, |text, (name, value)| {
-        text.replace(&format!("{{{{{name}}}}}"), value)
-    })
+/// Freeing what was made is not part of the time.
+fn each<T>(times: &mut Times, batch: &[String], mut decode: impl FnMut(&str) -> T) {
+    let mut made = Vec::with_capacity(batch.len());
+    times.time(|| made.extend(batch.iter().map(|json| decode(black_box(json)))));
+    black_box(made);
 }
 
-fn ingress(random: &mut Random) -> String {
-    let number = random.below(100_000);
-    let rules: Vec<String> = (0..2)
-        .map(|n| {
-            fill(
-                INGRESS_RULE,
-                &[
-                    (
-                        "host",
-                        &format!("{}-{n}.shop-{number}.example.com", ["www", "api", "cdn"][n]),
-                    ),
-                    ("service", &format!("backend-{}", random.below(500))),
-                ],
-            )
-        })
-        .collect();
-    fill(
-        INGRESS,
-        &[
-            ("name", &format!("shop-{number}")),
-            ("namespace", &format!("team-{}", random.below(40))),
-            ("uid", &random.uid()),
-            ("version", &random.below(9_000_000).to_string()),
-            ("timeout", &format!("{}s", 10 + random.below(50))),
-            ("host", &format!("www-0.shop-{number}.example.com")),
-            (
-                "address",
-                &format!(
-                    "10.{}.{}.{}",
-                    random.below(255),
-                    random.below(255),
-                    random.below(255)
-                ),
-            ),
-            ("rules", &rules.join(",")),
-        ],
-    )
+fn held<T>(objects: &[String], mut decode: impl FnMut(&str) -> T) -> f64 {
+    let made = memory::count(|| objects.iter().map(|json| decode(json)).collect::<Vec<T>>());
+    float(made.bytes) / float(objects.len())
 }
-
-fn pod(random: &mut Random) -> String {
-    let name = format!("checkout-{:x}", random.below(1 << 30));
-    let container = |random: &mut Random, n: usize| {
-        let image = format!(
-            "registry.example.com/shop/{}:v1.{}.{}",
-            CONTAINERS[n],
-            random.below(40),
-            random.below(20)
-        );
-        let values = [
-            ("name", CONTAINERS[n].to_owned()),
-            ("image", image),
-            ("port", (8000 + random.below(1000)).to_string()),
-            ("cpu", format!("{}m", 100 + random.below(900))),
-            ("memory", format!("{}Mi", 64 + random.below(900))),
-            (
-                "id",
-                format!(
-                    "{}{}",
-                    random.uid().replace('-', ""),
-                    random.uid().replace('-', "")
-                ),
-            ),
-            ("restarts", random.below(4).to_string()),
-        ];
-        let values: Vec<(&str, &str)> = values
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        [CONTAINER, CONTAINER_STATUS, CONTAINER_FIELDS].map(|template| fill(template, &values))
-    };
-    let parts: Vec<[String; 3]> = (0..CONTAINERS.len())
-        .map(|n| container(random, n))
-        .collect();
-    let join = |part: usize| {
-        parts
-            .iter()
-            .map(|texts| texts[part].as_str())
-            .collect::<Vec<_>>()
-            .join(",")
-    };
-    fill(
-        POD,
-        &[
-            ("containers", &join(0)),
-            ("statuses", &join(1)),
-            ("fields", &join(2)),
-            ("name", &name),
-            ("namespace", &format!("team-{}", random.below(40))),
-            ("uid", &random.uid()),
-            ("owner", &random.uid()),
-            ("version", &random.below(9_000_000).to_string()),
-            ("node", &format!("worker-{}", random.below(200))),
-            (
-                "ip",
-                &format!(
-                    "10.{}.{}.{}",
-                    random.below(255),
-                    random.below(255),
-                    random.below(255)
-                ),
-            ),
-        ],
-    )
-}
-
-const CONTAINERS: [&str; 2] = ["checkout", "envoy-sidecar"];
-
-const INGRESS: &str = r#"{"kind":"Ingress","apiVersion":"networking.k8s.io/v1",
-"metadata":{"name":"{{name}}","namespace":"{{namespace}}","uid":"{{uid}}","resourceVersion":"{{version}}","generation":3,
-"creationTimestamp":"2025-03-14T09:26:53Z",
-"labels":{"app":"{{name}}","app.kubernetes.io/managed-by":"Helm","app.kubernetes.io/part-of":"shop"},
-"annotations":{"cert-manager.io/cluster-issuer":"letsencrypt","external-dns.alpha.kubernetes.io/hostname":"{{host}}",
-"haproxy.org/load-balance":"leastconn","haproxy.org/ssl-redirect":"true","haproxy.org/timeout-server":"{{timeout}}",
-"meta.helm.sh/release-name":"{{name}}","meta.helm.sh/release-namespace":"{{namespace}}"},
-"managedFields":[{"manager":"helm","operation":"Update","apiVersion":"networking.k8s.io/v1","time":"2025-03-14T09:26:53Z",
-"fieldsType":"FieldsV1","fieldsV1":{"f:metadata":{"f:annotations":{".":{},"f:cert-manager.io/cluster-issuer":{},
-"f:external-dns.alpha.kubernetes.io/hostname":{},"f:haproxy.org/load-balance":{},"f:haproxy.org/ssl-redirect":{},
-"f:haproxy.org/timeout-server":{},"f:meta.helm.sh/release-name":{},"f:meta.helm.sh/release-namespace":{}},
-"f:labels":{".":{},"f:app":{},"f:app.kubernetes.io/managed-by":{},"f:app.kubernetes.io/part-of":{}}},
-"f:spec":{"f:defaultBackend":{".":{},"f:service":{}},"f:ingressClassName":{},"f:rules":{},"f:tls":{}}}},
-{"manager":"haproxy-ingress","operation":"Update","apiVersion":"networking.k8s.io/v1","time":"2025-03-14T09:27:10Z",
-"fieldsType":"FieldsV1","fieldsV1":{"f:status":{"f:loadBalancer":{"f:ingress":{}}}},"subresource":"status"}]},
-"spec":{"ingressClassName":"haproxy","defaultBackend":{"service":{"name":"{{name}}-default","port":{"number":80}}},"tls":[{"hosts":["{{host}}"],"secretName":"{{name}}-tls"}],"rules":[{{rules}}]},
-"status":{"loadBalancer":{"ingress":[{"ip":"{{address}}"}]}}}"#;
-
-const INGRESS_RULE: &str = r#"{"host":"{{host}}","http":{"paths":[
-{"path":"/","pathType":"Prefix","backend":{"service":{"name":"{{service}}","port":{"number":80}}}},
-{"path":"/static/assets","pathType":"Exact","backend":{"service":{"name":"{{service}}-static","port":{"name":"http"}}}},
-{"path":"/api/v1/orders","pathType":"Prefix","backend":{"service":{"name":"{{service}}-orders","port":{"number":8080}}}}]}}"#;
-
-const POD: &str = r#"{"kind":"Pod","apiVersion":"v1",
-"metadata":{"name":"{{name}}","generateName":"checkout-","namespace":"{{namespace}}","uid":"{{uid}}","resourceVersion":"{{version}}",
-"generation":1,"creationTimestamp":"2025-03-14T09:26:53Z",
-"labels":{"app":"checkout","app.kubernetes.io/instance":"shop","app.kubernetes.io/version":"1.24.3","pod-template-hash":"6c9f7d5b8"},
-"annotations":{"checksum/config":"6f1ed002ab5595859014ebf0951522d9a1f5c3e2b7d4","prometheus.io/port":"9102","prometheus.io/scrape":"true",
-"sidecar.istio.io/status":"{\"initContainers\":[\"istio-init\"],\"containers\":[\"istio-proxy\"],\"volumes\":[\"istio-envoy\",\"istio-data\"],\"imagePullSecrets\":null}"},
-"ownerReferences":[{"apiVersion":"apps/v1","kind":"ReplicaSet","name":"checkout-6c9f7d5b8","uid":"{{owner}}","controller":true,"blockOwnerDeletion":true}],
-"managedFields":[{"manager":"kube-controller-manager","operation":"Update","apiVersion":"v1","time":"2025-03-14T09:26:53Z","fieldsType":"FieldsV1",
-"fieldsV1":{"f:metadata":{"f:annotations":{".":{},"f:checksum/config":{},"f:prometheus.io/port":{},"f:prometheus.io/scrape":{},"f:sidecar.istio.io/status":{}},
-"f:generateName":{},"f:labels":{".":{},"f:app":{},"f:app.kubernetes.io/instance":{},"f:app.kubernetes.io/version":{},"f:pod-template-hash":{}},
-"f:ownerReferences":{".":{},"k:{\"uid\":\"{{owner}}\"}":{}}},"f:spec":{"f:containers":{{{fields}}},"f:dnsPolicy":{},"f:enableServiceLinks":{},
-"f:restartPolicy":{},"f:schedulerName":{},"f:securityContext":{},"f:serviceAccount":{},"f:serviceAccountName":{},"f:terminationGracePeriodSeconds":{},
-"f:volumes":{".":{},"k:{\"name\":\"config\"}":{".":{},"f:configMap":{".":{},"f:defaultMode":{},"f:name":{}},"f:name":{}}}}}},
-{"manager":"kubelet","operation":"Update","apiVersion":"v1","time":"2025-03-14T09:27:10Z","fieldsType":"FieldsV1",
-"fieldsV1":{"f:status":{"f:conditions":{"k:{\"type\":\"ContainersReady\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}},
-"k:{\"type\":\"Initialized\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}},
-"k:{\"type\":\"PodReadyToStartContainers\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}},
-"k:{\"type\":\"Ready\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}}},
-"f:containerStatuses":{},"f:hostIP":{},"f:hostIPs":{},"f:phase":{},"f:podIP":{},"f:podIPs":{".":{},"k:{\"ip\":\"{{ip}}\"}":{".":{},"f:ip":{}}},"f:startTime":{}}},"subresource":"status"}]},
-"spec":{"volumes":[{"name":"config","configMap":{"name":"checkout-config","defaultMode":420}},
-{"name":"kube-api-access-x7k2p","projected":{"sources":[{"serviceAccountToken":{"expirationSeconds":3607,"path":"token"}},
-{"configMap":{"name":"kube-root-ca.crt","items":[{"key":"ca.crt","path":"ca.crt"}]}},
-{"downwardAPI":{"items":[{"path":"namespace","fieldRef":{"apiVersion":"v1","fieldPath":"metadata.namespace"}}]}}],"defaultMode":420}}],
-"containers":[{{containers}}],"restartPolicy":"Always","terminationGracePeriodSeconds":30,"dnsPolicy":"ClusterFirst","serviceAccountName":"checkout",
-"serviceAccount":"checkout","nodeName":"{{node}}","securityContext":{"fsGroup":2000},"schedulerName":"default-scheduler",
-"tolerations":[{"key":"node.kubernetes.io/not-ready","operator":"Exists","effect":"NoExecute","tolerationSeconds":300},
-{"key":"node.kubernetes.io/unreachable","operator":"Exists","effect":"NoExecute","tolerationSeconds":300}],
-"priority":0,"enableServiceLinks":true,"preemptionPolicy":"PreemptLowerPriority"},
-"status":{"phase":"Running","conditions":[
-{"type":"PodReadyToStartContainers","status":"True","lastProbeTime":null,"lastTransitionTime":"2025-03-14T09:26:58Z"},
-{"type":"Initialized","status":"True","lastProbeTime":null,"lastTransitionTime":"2025-03-14T09:26:53Z"},
-{"type":"Ready","status":"True","lastProbeTime":null,"lastTransitionTime":"2025-03-14T09:27:10Z"},
-{"type":"ContainersReady","status":"True","lastProbeTime":null,"lastTransitionTime":"2025-03-14T09:27:10Z"},
-{"type":"PodScheduled","status":"True","lastProbeTime":null,"lastTransitionTime":"2025-03-14T09:26:53Z"}],
-"hostIP":"192.168.4.17","hostIPs":[{"ip":"192.168.4.17"}],"podIP":"{{ip}}","podIPs":[{"ip":"{{ip}}"}],"startTime":"2025-03-14T09:26:53Z",
-"containerStatuses":[{{statuses}}],"qosClass":"Burstable"}}"#;
-
-const CONTAINER: &str = r#"{"name":"{{name}}","image":"{{image}}","args":["--config=/etc/{{name}}/config.yaml","--log-level=info"],
-"ports":[{"name":"http","containerPort":{{port}},"protocol":"TCP"},{"name":"metrics","containerPort":9102,"protocol":"TCP"}],
-"env":[{"name":"POD_NAME","valueFrom":{"fieldRef":{"apiVersion":"v1","fieldPath":"metadata.name"}}},
-{"name":"DATABASE_URL","valueFrom":{"secretKeyRef":{"name":"{{name}}-db","key":"url"}}},{"name":"LISTEN_PORT","value":"{{port}}"}],
-"resources":{"limits":{"memory":"{{memory}}"},"requests":{"cpu":"{{cpu}}","memory":"{{memory}}"}},
-"volumeMounts":[{"name":"config","mountPath":"/etc/{{name}}"},{"name":"kube-api-access-x7k2p","readOnly":true,"mountPath":"/var/run/secrets/kubernetes.io/serviceaccount"}],
-"livenessProbe":{"httpGet":{"path":"/healthz","port":"http","scheme":"HTTP"},"initialDelaySeconds":5,"timeoutSeconds":1,"periodSeconds":10,"successThreshold":1,"failureThreshold":3},
-"readinessProbe":{"httpGet":{"path":"/readyz","port":"http","scheme":"HTTP"},"timeoutSeconds":1,"periodSeconds":5,"successThreshold":1,"failureThreshold":3},
-"terminationMessagePath":"/dev/termination-log","terminationMessagePolicy":"File","imagePullPolicy":"IfNotPresent",
-"securityContext":{"capabilities":{"drop":["ALL"]},"runAsNonRoot":true,"allowPrivilegeEscalation":false}}"#;
-
-const CONTAINER_STATUS: &str = r#"{"name":"{{name}}","state":{"running":{"startedAt":"2025-03-14T09:26:57Z"}},"lastState":{},"ready":true,"restartCount":{{restarts}},
-"image":"{{image}}","imageID":"registry.example.com/shop/{{name}}@sha256:{{id}}","containerID":"containerd://{{id}}","started":true}"#;
-
-const CONTAINER_FIELDS: &str = r#""k:{\"name\":\"{{name}}\"}":{".":{},"f:args":{},"f:env":{".":{},"k:{\"name\":\"DATABASE_URL\"}":{".":{},"f:name":{},"f:valueFrom":{}},
-"k:{\"name\":\"LISTEN_PORT\"}":{".":{},"f:name":{},"f:value":{}},"k:{\"name\":\"POD_NAME\"}":{".":{},"f:name":{},"f:valueFrom":{}}},
-"f:image":{},"f:imagePullPolicy":{},"f:livenessProbe":{".":{},"f:failureThreshold":{},"f:httpGet":{".":{},"f:path":{},"f:port":{},"f:scheme":{}},"f:periodSeconds":{}},
-"f:name":{},"f:ports":{".":{},"k:{\"containerPort\":{{port}},\"protocol\":\"TCP\"}":{".":{},"f:containerPort":{},"f:name":{},"f:protocol":{}}},
-"f:resources":{},"f:securityContext":{},"f:volumeMounts":{".":{},"k:{\"mountPath\":\"/etc/{{name}}\"}":{".":{},"f:mountPath":{},"f:name":{}}}}"#;

@@ -1,273 +1,428 @@
-//! What a store costs: time of reads and writes, and bytes an object with everything
-//! included, at 10,000 and 100,000 objects shaped like filtered Ingresses.
-#![allow(
-    clippy::unwrap_used,
-    reason = "a benchmark that cannot go on says where by panicking"
-)]
+//! What a store costs: bytes an object with everything included, a list of what it holds
+//! already, reads and writes, beside what kube-rs' reflector keeps and a `HashMap`.
+//!
+//! `cargo bench -p haptic-core --bench store [-- COUNT… --json FILE]`
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+mod support;
 
-use haptic_core::{
-    Body, Identity, Object, index::IndexSpec, key, object::ObjectParts, path::Path,
-    select::Selection, store::Store,
+use haptic_core::{Identity, Object, decode::Decoder, store::Store};
+use kube_core::{ApiResource, DynamicObject};
+use std::{collections::HashMap, hint::black_box, sync::Arc};
+use support::{
+    Filter, INGRESS, Kind, POD, Times, counts,
+    memory::{self, Counting, Held},
+    peer,
+    report::{Must, Report, Row, float},
 };
-use peak_alloc::PeakAlloc;
 
 #[global_allocator]
-static MEMORY: PeakAlloc = PeakAlloc;
+static ALLOCATOR: Counting = Counting;
+
+/// Trees of as many Pods as this take half a gigabyte; of ten times as many more than
+/// most machines have to spare.
+const MOST_PEER_PODS: usize = 10_000;
 
 fn main() {
-    for count in [10_000, 100_000] {
-        println!("{count} objects, indexes: (namespace, name), (host), (service, path)");
-        memory(count);
-        speed(count);
-        println!();
+    let mut report = Report::new();
+    for count in counts() {
+        for kind in [INGRESS, POD] {
+            memory(&kind, count, &mut report);
+        }
+        relist(&INGRESS, count, &mut report);
+        reads_and_writes(&INGRESS, count, &mut report);
+    }
+    report.write();
+}
+
+fn resource(kind: &Kind) -> ApiResource {
+    ApiResource {
+        group: "networking.k8s.io".into(),
+        version: "v1".into(),
+        api_version: "networking.k8s.io/v1".into(),
+        kind: kind.name.into(),
+        plural: kind.name.to_lowercase() + "s",
     }
 }
 
-fn memory(count: usize) {
-    let bodies: usize = (0..count).map(|i| body(i, 1).len()).sum();
-    let before = MEMORY.current_usage();
-    let mut store = listed(count);
-    let held = MEMORY.current_usage() - before;
-    row("JSON, bytes an object", per(bodies, count));
-    row("stored, bytes an object", per(held, count));
-    row("stored / JSON", per(held, bodies));
-
-    for i in scattered(count) {
-        store.apply(object(i, 2), &mut Vec::new());
-    }
-    let held = MEMORY.current_usage() - before;
-    row("after an update of each, bytes an object", per(held, count));
-
-    let held = MEMORY.current_usage();
-    MEMORY.reset_peak_usage();
-    relist(&mut store, count, 2);
-    row(
-        "relist without changes, bytes an object on top",
-        per(MEMORY.peak_usage() - held, count),
-    );
-    row(
-        "left of it afterwards, bytes an object",
-        per(MEMORY.current_usage().saturating_sub(held), count),
-    );
+fn parse(json: &str) -> DynamicObject {
+    serde_json::from_str(json).expect("an object")
 }
 
-fn speed(count: usize) {
-    let objects: Vec<_> = (0..count).map(|i| object(i, 1)).collect();
-    let mut store = Store::new("ingresses", indexes());
-    store.begin_list(None);
-    let start = Instant::now();
-    for object in objects {
-        store.apply(object, &mut Vec::new());
-    }
-    row("list staged, µs an object", micros(start.elapsed(), count));
-    let start = Instant::now();
-    store.finish_list(None, &mut Vec::new());
-    row("list published, ms", micros(start.elapsed(), 1_000));
+fn decode(decoder: &mut Decoder, json: &str) -> Object {
+    decoder.decode(json.as_bytes()).expect("an object").object
+}
 
-    let updates: Vec<_> = scattered(count).map(|i| object(i, 2)).collect();
+/// Lists `count` objects into a store, each decoded when it comes; how many changes that
+/// made.
+fn list(store: &mut Store, kind: &Kind, filter: Filter, count: usize) -> usize {
+    let mut decoder = kind.decoder(filter);
     let mut deltas = Vec::new();
-    let start = Instant::now();
-    for object in updates {
-        store.apply(object, &mut deltas);
+    store.begin_list(None);
+    for json in kind.objects(count) {
+        store.apply(decode(&mut decoder, &json), &mut deltas);
     }
-    row("update, µs", micros(start.elapsed(), count));
-    drop(deltas);
-
-    let updates: Vec<_> = scattered(count).take(1_000).map(|i| object(i, 3)).collect();
-    let mut snapshots = Vec::new();
-    let start = Instant::now();
-    for object in updates {
-        snapshots.push(store.snapshot());
-        store.apply(object, &mut Vec::new());
-    }
-    row(
-        "update with a snapshot of each, µs",
-        micros(start.elapsed(), 1_000),
-    );
-    drop(snapshots);
-
-    let rounds = 1_000_000;
-    row(
-        "snapshot, ns",
-        nanos(rounds, |_| {
-            black_box(store.snapshot());
-        }),
-    );
-
-    let snapshot = store.snapshot();
-    let names: Vec<_> = scattered(count).map(|i| (namespace(i), name(i))).collect();
-    let some = |i: usize| &names[i % names.len()];
-    row(
-        "get by (namespace, name), ns",
-        nanos(rounds, |i| {
-            let (namespace, name) = some(i);
-            assert_eq!(snapshot.get(&[namespace, name]).unwrap().len(), 1);
-        }),
-    );
-    let hosts: Vec<_> = scattered(count).map(host).collect();
-    row(
-        "get by host, ns",
-        nanos(rounds, |i| {
-            let found = snapshot.get_by("host", &[&hosts[i % hosts.len()]]).unwrap();
-            assert_eq!(found.len(), 1);
-        }),
-    );
-    let services: Vec<_> = (0..SERVICES).map(service).collect();
-    row("get by service (leading key), ns an object", {
-        let mut found = 0;
-        let rounds = 1_000;
-        let nanos = nanos(rounds, |i| {
-            let objects = snapshot
-                .get_by("route", &[&services[i % SERVICES]])
-                .unwrap();
-            found += objects
-                .map(|object| object.name().len().min(1))
-                .sum::<usize>();
-        });
-        nanos * per(rounds, found.max(1))
-    });
-    row(
-        "list of all, ms",
-        nanos(10, |_| {
-            let bytes: usize = snapshot
-                .list()
-                .map(|object| object.body().map_or(0, |body| body.as_str().len()))
-                .sum();
-            black_box(bytes);
-        }) / 1e6,
-    );
-    let fields = ["metadata.namespace", "metadata.name", "spec.rules[0].host"];
-    let fields: Vec<Path> = fields.iter().map(|field| field.parse().unwrap()).collect();
-    row(
-        "select of 3 fields of all, ms",
-        nanos(5, |_| {
-            let mut selection = Selection::new(&fields, usize::MAX).unwrap();
-            for object in snapshot.list() {
-                let body = object.body().map_or("", Body::as_str);
-                selection.push(object.identity(), body).unwrap();
-            }
-            black_box(selection.finish());
-        }) / 1e6,
-    );
+    store.finish_list(None, &mut deltas);
+    deltas.len()
 }
 
-fn listed(count: usize) -> Store {
-    let mut store = Store::new("ingresses", indexes());
-    relist(&mut store, count, 1);
+fn listed(kind: &Kind, filter: Filter, count: usize) -> Store {
+    let mut store = Store::new("bench", kind.indexes());
+    list(&mut store, kind, filter, count);
     store
 }
 
-fn relist(store: &mut Store, count: usize, version: u32) {
-    let mut deltas = Vec::new();
-    store.begin_list(None);
-    for i in 0..count {
-        store.apply(object(i, version), &mut deltas);
-    }
-    store.finish_list(None, &mut deltas);
+fn peer(kind: &Kind, count: usize, managed_fields: bool) -> peer::Store {
+    let store = peer::Store::new(resource(kind));
+    store.list(kind.objects(count).map(|json| {
+        let mut object = parse(&json);
+        if !managed_fields {
+            object.metadata.managed_fields = None;
+        }
+        object
+    }));
+    store
 }
 
-fn indexes() -> Vec<IndexSpec> {
-    let index = |name: &str, arity, identity| IndexSpec {
-        name: name.to_owned(),
-        arity,
-        identity,
+fn memory(kind: &Kind, count: usize, report: &mut Report) {
+    let peers = match kind.name {
+        "Pod" => count.min(MOST_PEER_PODS),
+        _ => count,
     };
-    vec![
-        index("", 2, true),
-        index("host", 1, false),
-        index("route", 2, false),
-    ]
+    let peer_bytes = |managed_fields| {
+        let store = memory::count(|| peer(kind, peers, managed_fields));
+        float(store.bytes) / float(peers)
+    };
+    let (whole, stripped) = (peer_bytes(true), peer_bytes(false));
+    for filter in [Filter::Light, Filter::Heavy] {
+        let Held { made, bytes, peak } = memory::count(|| listed(kind, filter, count));
+        let json = float(made.snapshot().body_bytes()) / float(count);
+        let mut row = |row, value: f64, unit, peer, must| {
+            report.add(Row {
+                row,
+                variant: format!("{}, {}", kind.name, filter.name()),
+                n: count,
+                value,
+                unit,
+                peer,
+                must,
+            });
+        };
+        let bytes = float(bytes) / float(count);
+        // Of eight fields so little is left that names and keys weigh more.
+        let of_json = match filter {
+            Filter::Light => Must::AtMost(1.2),
+            Filter::Heavy => Must::Show,
+        };
+        row("stored / filtered JSON", bytes / json, "", None, of_json);
+        let must = match kind.name {
+            "Pod" => Must::Times(10.0),
+            _ => Must::Show,
+        };
+        row(
+            "bytes an object in the store",
+            bytes,
+            "B",
+            Some(("kube-rs store", whole)),
+            must,
+        );
+        let stripped = Some(("… without managedFields", stripped));
+        row(
+            "bytes an object in the store",
+            bytes,
+            "B",
+            stripped,
+            Must::Show,
+        );
+        let peak = float(peak) / float(count) / bytes;
+        row(
+            "peak of the first list / steady",
+            peak,
+            "",
+            None,
+            Must::Show,
+        );
+    }
 }
 
-const NAMESPACES: usize = 50;
-const SERVICES: usize = 200;
-
-fn namespace(i: usize) -> String {
-    format!("team-{:02}", i % NAMESPACES)
-}
-
-fn name(i: usize) -> String {
-    format!("shop-frontend-{i:06}")
-}
-
-fn host(i: usize) -> String {
-    format!("shop-{i}.example.org")
-}
-
-fn service(i: usize) -> String {
-    format!("service-{}", i % SERVICES)
+fn relist(kind: &Kind, count: usize, report: &mut Report) {
+    let page = float(500 * kind.objects(1).map(|json| json.len()).sum::<usize>());
+    let mut store = listed(kind, Filter::Light, count);
+    let again = memory::count(|| list(&mut store, kind, Filter::Light, count));
+    drop(store);
+    let peer = peer(kind, count, true);
+    let peers = memory::count(|| peer.list(kind.objects(count).map(|json| parse(&json))));
+    let mut row = |row, value, unit, peer, must| {
+        report.add(Row {
+            row,
+            variant: format!("{}, light", kind.name),
+            n: count,
+            value,
+            unit,
+            peer,
+            must,
+        });
+    };
+    let peak = Some(("kube-rs store", float(peers.peak) / page));
+    row(
+        "relist unchanged: on top",
+        float(again.peak) / page,
+        "pages",
+        peak,
+        Must::AtMost(1.0),
+    );
+    let left = float(again.bytes) / 1_024.0;
+    row(
+        "relist unchanged: left behind",
+        left,
+        "KiB",
+        None,
+        Must::AtMost(16.0),
+    );
+    row(
+        "relist unchanged: changes",
+        float(again.made),
+        "",
+        None,
+        Must::AtMost(0.0),
+    );
 }
 
 /// Every number below `count` once, in no order that a tree would like.
 fn scattered(count: usize) -> impl Iterator<Item = usize> {
-    // Coprime to the counts used here.
+    // A prime that divides none of the counts.
     (0..count).map(move |i| i * 7_919 % count)
 }
 
-fn body(i: usize, version: u32) -> String {
-    let (namespace, name, host, service) = (namespace(i), name(i), host(i), service(i));
-    let paths: Vec<_> = (0..8)
-        .map(|path| {
-            format!(
-                r#"{{"path":"/v{version}/{path}","pathType":"Prefix","backend":{{"service":{{"name":"{service}","port":{{"number":8080}}}}}}}}"#
+/// How many reads are timed at once, and how often.
+const READS: usize = 2_000;
+const ROUNDS: usize = 100;
+
+/// What is timed beside each other.
+struct Reads<'a> {
+    names: &'a [(String, String)],
+    round: usize,
+}
+
+impl Reads<'_> {
+    fn time(&self, times: &mut Times, mut read: impl FnMut(usize)) {
+        let start = self.round * READS;
+        times.time(|| (start..start + READS).for_each(|i| read(i % self.names.len())));
+    }
+}
+
+fn reads_and_writes(kind: &Kind, count: usize, report: &mut Report) {
+    let mut store = Store::new("bench", kind.indexes());
+    let mut decoder = kind.decoder(Filter::Light);
+    let objects: Vec<Object> = kind
+        .objects(count)
+        .map(|json| decode(&mut decoder, &json))
+        .collect();
+    let names: Vec<(String, String)> = scattered(count)
+        .filter_map(|i| objects.get(i))
+        .map(|object| (object.namespace().to_owned(), object.name().to_owned()))
+        .collect();
+    let mut row = |row, value: f64, unit, peer, must| {
+        report.add(Row {
+            row,
+            variant: format!("{}, light", kind.name),
+            n: count,
+            value,
+            unit,
+            peer,
+            must,
+        });
+    };
+
+    let (mut staged, mut published) = (Times::default(), Times::default());
+    store.begin_list(None);
+    staged.time(|| {
+        objects
+            .into_iter()
+            .for_each(|object| _ = store.apply(object, &mut Vec::new()))
+    });
+    published.time(|| store.finish_list(None, &mut Vec::new()));
+    row(
+        "list: stage an object",
+        staged.per(count) * 1e6,
+        "µs",
+        None,
+        Must::Show,
+    );
+    row(
+        "list: publish all",
+        published.per(1) * 1e3,
+        "ms",
+        None,
+        Must::Show,
+    );
+
+    let kube = peer(kind, count, false);
+    let keys = kube.keys(&names);
+    let snapshot = store.snapshot();
+    let map: HashMap<(String, String), Arc<Object>> = snapshot
+        .list()
+        .map(|o| {
+            (
+                (o.namespace().to_owned(), o.name().to_owned()),
+                Arc::clone(o),
             )
         })
         .collect();
-    format!(
-        r#"{{"apiVersion":"networking.k8s.io/v1","kind":"Ingress","metadata":{{"name":"{name}","namespace":"{namespace}","uid":"9e6f2a5c-0b1d-4c3e-8f7a-{i:012}","resourceVersion":"{i:09}","labels":{{"app.kubernetes.io/name":"shop","app.kubernetes.io/part-of":"{namespace}"}}}},"spec":{{"ingressClassName":"haproxy","tls":[{{"hosts":["{host}"],"secretName":"{name}-tls"}}],"rules":[{{"host":"{host}","http":{{"paths":[{}]}}}}]}}}}"#,
-        paths.join(",")
-    )
-}
-
-fn object(i: usize, version: u32) -> Object {
-    let body = body(i, version);
-    let resource_version = format!("{i:09}");
-    let uid = format!("9e6f2a5c-0b1d-4c3e-8f7a-{i:012}");
-    let spot = |text: &str| {
-        let start = body.find(&format!("\"{text}\"")).unwrap() + 1;
-        Some(start..start + text.len())
-    };
-    Object::new(ObjectParts {
-        identity: Identity::new(&namespace(i), &name(i)).unwrap(),
-        uid: &uid,
-        resource_version: &resource_version,
-        body: &body,
-        uid_span: spot(&uid),
-        resource_version_span: spot(&resource_version),
-        keys: vec![
-            Vec::new(),
-            vec![key::encode([&*host(i)])],
-            vec![key::encode([&*service(i), "/"])],
-        ],
-    })
-    .unwrap()
-}
-
-fn nanos(rounds: usize, mut run: impl FnMut(usize)) -> f64 {
-    let start = Instant::now();
-    for round in 0..rounds {
-        run(round);
+    let ids: Vec<Identity> = names
+        .iter()
+        .map(|(namespace, name)| Identity::new(namespace, name).expect("a name"))
+        .collect();
+    let hosts: Vec<String> = names
+        .iter()
+        .filter_map(|(_, name)| Some(format!("www-0.{name}.example.com")))
+        .collect();
+    let [mut by_key, mut by_id, mut by_map, mut by_kube, mut by_host] = <[Times; 5]>::default();
+    for round in 0..ROUNDS {
+        let reads = Reads {
+            names: &names,
+            round,
+        };
+        reads.time(&mut by_key, |i| {
+            let (namespace, name) = &names[i];
+            let found = snapshot.get(&[namespace, name]).expect("an index").next();
+            assert!(black_box(found).is_some());
+        });
+        reads.time(&mut by_id, |i| {
+            assert!(black_box(snapshot.get_object(&ids[i])).is_some())
+        });
+        reads.time(&mut by_map, |i| {
+            assert!(black_box(map.get(&names[i])).is_some())
+        });
+        reads.time(&mut by_kube, |i| {
+            assert!(black_box(kube.get(&keys[i])).is_some())
+        });
+        reads.time(&mut by_host, |i| {
+            let found = snapshot
+                .get_by("by", &[&hosts[i]])
+                .expect("an index")
+                .next();
+            assert!(black_box(found).is_some());
+        });
     }
-    micros(start.elapsed(), rounds) * 1e3
+    let nanos = |times: &mut Times| times.per(READS) * 1e9;
+    let [by_key, by_id, by_map, by_kube, by_host] =
+        [by_key, by_id, by_map, by_kube, by_host].map(|mut times| nanos(&mut times));
+    for (name, value) in [("get by full key", by_key), ("get by identity", by_id)] {
+        row(
+            name,
+            value,
+            "ns",
+            Some(("HashMap", by_map)),
+            Must::Times(0.5),
+        );
+        row(
+            name,
+            value,
+            "ns",
+            Some(("kube-rs Store::get", by_kube)),
+            Must::Show,
+        );
+    }
+    row(
+        "get by host (index)",
+        by_host,
+        "ns",
+        Some(("HashMap", by_map)),
+        Must::Show,
+    );
+    drop(map);
+
+    let [mut prefix, mut scan, mut all, mut all_kube] = <[Times; 4]>::default();
+    let mut found = 0;
+    for (namespace, _) in names.iter().take(50) {
+        prefix.time(|| {
+            found = snapshot
+                .get(&[namespace])
+                .expect("an index")
+                .map(body_len)
+                .count()
+        });
+        assert_eq!(scan.time(|| kube.in_namespace(namespace)), found);
+    }
+    for _ in 0..10 {
+        all.time(|| black_box(snapshot.list().map(body_len).sum::<usize>()));
+        all_kube.time(|| {
+            black_box(
+                kube.state()
+                    .iter()
+                    .map(|o| o.metadata.name.is_some())
+                    .count(),
+            )
+        });
+    }
+    let peer = Some(("kube-rs state(), filtered", scan.per(1) * 1e6));
+    row(
+        "get by prefix (one namespace)",
+        prefix.per(1) * 1e6,
+        "µs",
+        peer,
+        Must::Show,
+    );
+    let peer = Some(("kube-rs state()", all_kube.per(1) * 1e3));
+    row(
+        "list, each body looked at",
+        all.per(1) * 1e3,
+        "ms",
+        peer,
+        Must::Show,
+    );
+
+    let newer = |snapshot: &haptic_core::snapshot::Snapshot, number: usize| {
+        let (namespace, name) = &names[number];
+        let object = snapshot
+            .get(&[namespace, name])
+            .expect("an index")
+            .next()
+            .expect("known");
+        let body = object.body().expect("it is kept").as_str();
+        body.replace(
+            "\"generation\":3",
+            &format!("\"generation\":{}", 4 + number),
+        )
+    };
+    let rounds = 1_000;
+    let mut decoder = kind.decoder(Filter::Light);
+    let texts: Vec<String> = (0..2 * rounds)
+        .map(|number| newer(&snapshot, number))
+        .collect();
+    let mut objects = texts
+        .iter()
+        .map(|json| decode(&mut decoder, json))
+        .collect::<Vec<_>>()
+        .into_iter();
+    drop(snapshot);
+    let [mut plain, mut first, mut shared, mut kubes] = <[Times; 4]>::default();
+    let mut deltas = Vec::new();
+    for object in objects.by_ref().take(rounds) {
+        plain.time(|| store.apply(object, &mut deltas));
+    }
+    for object in objects {
+        let snapshot = first.time(|| store.snapshot());
+        shared.time(|| store.apply(object, &mut deltas));
+        drop(snapshot);
+    }
+    assert_eq!(deltas.len(), 2 * rounds, "each was a change");
+    for json in texts.iter().take(rounds) {
+        let object = parse(json);
+        kubes.time(|| kube.apply(object));
+    }
+    let kube = Some(("kube-rs store", kubes.per(1) * 1e6));
+    row("update", plain.per(1) * 1e6, "µs", kube, Must::Show);
+    row("snapshot", first.per(1) * 1e9, "ns", None, Must::Show);
+    row(
+        "first update after a snapshot",
+        shared.per(1) * 1e6,
+        "µs",
+        kube,
+        Must::Show,
+    );
 }
 
-fn micros(elapsed: Duration, rounds: usize) -> f64 {
-    elapsed.as_secs_f64() * 1e6 / approximately(rounds)
-}
-
-fn per(amount: usize, count: usize) -> f64 {
-    approximately(amount) / approximately(count)
-}
-
-fn approximately(number: usize) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
-}
-
-fn row(what: &str, figure: f64) {
-    println!("  {what:<48} {figure:>10.2}");
+fn body_len(object: &Arc<Object>) -> usize {
+    object.body().map_or(0, |body| body.as_str().len())
 }

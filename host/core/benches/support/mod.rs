@@ -1,0 +1,140 @@
+//! What the benchmarks share: data, an allocator that counts, and the report.
+#![allow(
+    dead_code,
+    reason = "compiled into each benchmark, and none needs all of it"
+)]
+
+pub mod data;
+pub mod memory;
+pub mod peer;
+pub mod report;
+
+use data::Random;
+use haptic_core::{
+    decode::{Decoder, IndexPaths, Projection, ProjectionSpec},
+    index::IndexSpec,
+    path::Path,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How many objects there are, unless the arguments say so.
+pub fn counts() -> Vec<usize> {
+    let given: Vec<usize> = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .collect();
+    if given.is_empty() {
+        vec![10_000, 100_000]
+    } else {
+        given
+    }
+}
+
+/// A kind of objects, and how a watch of them is set up.
+pub struct Kind {
+    pub name: &'static str,
+    api_version: &'static str,
+    generate: fn(&mut Random) -> String,
+    heavy: &'static [&'static str],
+    index: &'static str,
+}
+
+pub const INGRESS: Kind = Kind {
+    name: "Ingress",
+    api_version: "networking.k8s.io/v1",
+    generate: data::ingress,
+    heavy: &data::HEAVY_INGRESS,
+    index: "spec.rules[*].host",
+};
+
+pub const POD: Kind = Kind {
+    name: "Pod",
+    api_version: "v1",
+    generate: data::pod,
+    heavy: &data::HEAVY_POD,
+    index: "metadata.labels.app",
+};
+
+/// What a watch drops.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Filter {
+    /// managedFields.
+    Light,
+    /// All but eight fields.
+    Heavy,
+}
+
+impl Filter {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Light => "light",
+            Self::Heavy => "heavy",
+        }
+    }
+}
+
+impl Kind {
+    /// The same objects each time.
+    pub fn objects(&self, count: usize) -> impl Iterator<Item = String> {
+        let mut random = Random(0x5EED);
+        let generate = self.generate;
+        (0..count).map(move |_| generate(&mut random))
+    }
+
+    pub fn decoder(&self, filter: Filter) -> Decoder {
+        let (ignore, keep) = match filter {
+            Filter::Light => (paths(&["metadata.managedFields"]), Vec::new()),
+            Filter::Heavy => (Vec::new(), paths(self.heavy)),
+        };
+        let index = IndexPaths {
+            paths: paths(&[self.index]),
+            ..IndexPaths::default()
+        };
+        Decoder::new(Arc::new(Projection::new(ProjectionSpec {
+            api_version: self.api_version.into(),
+            kind: self.name.into(),
+            ignore,
+            keep,
+            indexes: vec![IndexPaths::default(), index],
+            ..ProjectionSpec::default()
+        })))
+    }
+
+    /// (namespace, name), and what objects are looked for by.
+    pub fn indexes(&self) -> Vec<IndexSpec> {
+        let index = |name: &str, arity, identity| IndexSpec {
+            name: name.to_owned(),
+            arity,
+            identity,
+        };
+        vec![index("", 2, true), index("by", 1, false)]
+    }
+}
+
+pub fn paths(texts: &[&str]) -> Vec<Path> {
+    let paths = texts.iter().map(|text| text.parse().expect("a valid path"));
+    paths.collect()
+}
+
+/// The time of one piece of work, of several of which each is done in turn with others.
+/// The median, as other processes share the machine.
+#[derive(Default)]
+pub struct Times(Vec<Duration>);
+
+impl Times {
+    pub fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let done = work();
+        self.0.push(start.elapsed());
+        done
+    }
+
+    /// Of one of `parts` equal parts of a piece, in seconds.
+    pub fn per(&mut self, parts: usize) -> f64 {
+        self.0.sort_unstable();
+        let median = self.0.get(self.0.len() / 2).expect("something was timed");
+        median.as_secs_f64() / report::float(parts)
+    }
+}

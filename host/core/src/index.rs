@@ -2,11 +2,11 @@
 //! or leading part of one. Does not extract keys ([`crate::decode`]) and does not
 //! know which objects the store holds ([`crate::store`]).
 
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
-    Identity, Object, key,
-    ordered::{Iter, Ordered},
+    Object, key,
+    ordered::{Iter, Key, KeyOf, Ordered},
 };
 
 /// One index of a store.
@@ -62,21 +62,24 @@ struct Posting {
     len: u32,
 }
 
-impl Posting {
-    fn prefix(&self, slot: usize) -> &[u8] {
-        let part = || {
-            let key = usize::try_from(self.key).ok()?;
-            let len = usize::try_from(self.len).ok()?;
-            self.object.keys(slot).get(key)?.get(..len)
-        };
-        part().unwrap_or_default()
-    }
+/// Postings by their part of the key, then by identity. Which of [`Object::keys`] it is
+/// the key of.
+#[derive(Clone, Copy, Debug)]
+struct Slot(usize);
 
-    fn order(&self, slot: usize, prefix: &[u8], identity: &Identity) -> Ordering {
-        self.prefix(slot)
-            .cmp(prefix)
-            .then_with(|| self.object.identity().cmp(identity))
+impl KeyOf<Posting> for Slot {
+    fn key<'a>(&self, posting: &'a Posting) -> Key<'a> {
+        let part = || {
+            let key = usize::try_from(posting.key).ok()?;
+            let len = usize::try_from(posting.len).ok()?;
+            posting.object.keys(self.0).get(key)?.get(..len)
+        };
+        order(part().unwrap_or_default(), &posting.object)
     }
+}
+
+fn order<'a>(prefix: &'a [u8], object: &'a Object) -> Key<'a> {
+    Key::new(prefix, object.identity().as_bytes())
 }
 
 /// The postings of one index: for each number of leading components a set ordered
@@ -88,7 +91,7 @@ pub(crate) struct Index {
     /// Which of [`Object::keys`] are this index's.
     slot: usize,
     /// None for an identity index.
-    levels: Vec<Ordered<Posting>>,
+    levels: Vec<Ordered<Posting, Slot>>,
     unkeyed: usize,
 }
 
@@ -98,7 +101,7 @@ impl Index {
         Self {
             spec,
             slot,
-            levels: (0..levels).map(|_| Ordered::default()).collect(),
+            levels: (0..levels).map(|_| Ordered::new(Slot(slot))).collect(),
             unkeyed: 0,
         }
     }
@@ -128,13 +131,12 @@ impl Index {
             None => self.unkeyed += usize::from(new.keys(slot).is_empty()),
         }
         for (level, components) in self.levels.iter_mut().zip(1..) {
-            for (key, len, prefix) in prefixes(new, slot, components) {
-                let posting = Posting {
+            for (key, len, _) in prefixes(new, slot, components) {
+                level.insert(Posting {
                     object: Arc::clone(new),
                     key,
                     len,
-                };
-                level.insert(posting, |other| other.order(slot, prefix, new.identity()));
+                });
             }
         }
     }
@@ -148,7 +150,7 @@ impl Index {
         self.unkeyed -= usize::from(old.keys(slot).is_empty());
         for (level, components) in self.levels.iter_mut().zip(1..) {
             for (_, _, prefix) in prefixes(old, slot, components) {
-                level.remove(|other| other.order(slot, prefix, old.identity()));
+                level.remove(order(prefix, old));
             }
         }
     }
@@ -174,27 +176,18 @@ impl Index {
             // Stable, so that objects under the same key stay in order of identity.
             postings.sort_by_key(|(prefix, _)| *prefix);
             postings.dedup_by(|(a, x), (b, y)| a == b && Arc::ptr_eq(&x.object, &y.object));
-            *level = Ordered::from_sorted(postings.into_iter().map(|(_, posting)| posting));
+            let postings = postings.into_iter().map(|(_, posting)| posting);
+            *level = Ordered::from_sorted(Slot(slot), postings);
         }
     }
 
     /// The objects whose first components are `keys`, in order of identity; none
     /// unless there are 1 to arity of them, nor in an identity index.
     pub(crate) fn get(&self, keys: &[&str]) -> Postings<'_> {
-        let wanted = key::encode(keys.iter().copied());
-        let slot = self.slot;
-        Postings(
-            keys.len()
-                .checked_sub(1)
-                .and_then(|level| self.levels.get(level))
-                .map(|level| {
-                    level.range(
-                        |posting| posting.prefix(slot) < &*wanted,
-                        |posting| posting.prefix(slot) > &*wanted,
-                    )
-                })
-                .unwrap_or_default(),
-        )
+        let level = keys.len().checked_sub(1);
+        let level = level.and_then(|level| self.levels.get(level));
+        let postings = level.map(|level| level.under(&key::encode(keys.iter().copied())));
+        Postings(postings.unwrap_or_default())
     }
 }
 

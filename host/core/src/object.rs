@@ -19,8 +19,18 @@ use keys::PackedKeys;
 ///
 /// NUL sorts before every other byte and cannot occur in either part, so the
 /// byte order of this string is the order of (namespace, name).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Identity(Box<str>);
+#[derive(Clone)]
+pub struct Identity(Joined);
+
+/// So long a string stands in its identity, and hence in its object: it is what a search
+/// compares, and each pointer on the way costs it as much as all the rest.
+const INLINE: usize = 46;
+
+#[derive(Clone)]
+enum Joined {
+    Inline { len: u8, bytes: [u8; INLINE] },
+    Boxed(Box<str>),
+}
 
 impl Identity {
     /// Joins the two parts; `namespace` is empty for cluster-scoped objects.
@@ -34,17 +44,18 @@ impl Identity {
         if namespace.contains('\0') || name.contains('\0') {
             return Err(IdentityError::Nul);
         }
-        let mut joined = String::with_capacity(namespace.len() + 1 + name.len());
-        joined.push_str(namespace);
-        joined.push('\0');
-        joined.push_str(name);
-        Ok(Self(joined.into_boxed_str()))
+        let mut bytes = [0; INLINE];
+        let parts = [namespace.as_bytes(), b"\0", name.as_bytes()];
+        if let Some(len) = join(parts, &mut bytes) {
+            return Ok(Self(Joined::Inline { len, bytes }));
+        }
+        Ok(Self(Joined::Boxed([namespace, "\0", name].concat().into())))
     }
 
     /// The namespace; empty for cluster-scoped objects.
     #[must_use]
     pub fn namespace(&self) -> &str {
-        self.0
+        self.as_joined()
             .split_once('\0')
             .map_or("", |(namespace, _)| namespace)
     }
@@ -52,13 +63,63 @@ impl Identity {
     /// The name.
     #[must_use]
     pub fn name(&self) -> &str {
-        self.0.split_once('\0').map_or(&*self.0, |(_, name)| name)
+        let joined = self.as_joined();
+        joined.split_once('\0').map_or(joined, |(_, name)| name)
     }
 
     /// `namespace NUL name`: what identities are ordered by.
     #[must_use]
     pub fn as_joined(&self) -> &str {
-        &self.0
+        match &self.0 {
+            // It was joined from strings.
+            Joined::Inline { .. } => str::from_utf8(self.as_bytes()).unwrap_or(""),
+            Joined::Boxed(joined) => joined,
+        }
+    }
+
+    /// The bytes of [`as_joined`](Self::as_joined).
+    #[inline]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Joined::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Joined::Boxed(joined) => joined.as_bytes(),
+        }
+    }
+}
+
+/// Puts parts behind each other at the beginning of `to`; how long they are, if they fit.
+fn join(parts: [&[u8]; 3], to: &mut [u8; INLINE]) -> Option<u8> {
+    let mut len = 0;
+    for part in parts {
+        to.get_mut(len..len + part.len())?.copy_from_slice(part);
+        len += part.len();
+    }
+    u8::try_from(len).ok()
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Identity {}
+
+impl PartialOrd for Identity {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Identity {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 

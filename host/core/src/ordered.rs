@@ -1,56 +1,76 @@
 //! Owns the persistent ordered sequence that object sets and indexes are made
-//! of. Does not know what its elements are: their order comes in as closures.
+//! of. Does not know what its elements are: a [`KeyOf`] tells their keys.
 //!
 //! Why not imbl's `OrdSet`: its inner nodes keep clones of the elements that
 //! they separate and never refresh them, so about one object in ten would stay
 //! in memory after it was replaced or deleted. Here an element is held in
-//! exactly one place a version.
+//! exactly one place a version, and what separates nodes is bytes.
+//!
+//! There are three levels: pages, leaves, elements. A search goes by separators that lie
+//! together, and in the leaf by hashes, so that to find one element reads the memory of
+//! no other.
 
-use std::{cmp::Ordering, sync::Arc};
+mod key;
+mod nodes;
 
-/// The most elements in a chunk. The first write after a snapshot copies one
-/// chunk and the list of chunks; 128 keeps both near a thousand pointers at
-/// 100,000 elements.
-const CHUNK: usize = 128;
+use std::{slice, sync::Arc};
 
-/// How many slots a full chunk buffer grows by: a bound on what lies unused.
-const GROWTH: usize = 16;
+use key::Bound;
+use nodes::{Branch, Child, LEAF, Leaf};
 
-/// Elements in an order that the caller keeps, as chunks behind reference
-/// counts: cloning copies one pointer, and a clone never sees later writes.
-#[derive(Debug)]
-pub(crate) struct Ordered<T> {
-    /// No chunk is empty.
-    chunks: Arc<Vec<Arc<Vec<T>>>>,
-    len: usize,
+pub(crate) use key::Key;
+
+/// The most leaves in a page. The first write after a snapshot copies one leaf, one page
+/// and the list of pages, each a reference count a pointer: at 100,000 elements no list
+/// is longer than about a hundred.
+const PAGE: usize = 64;
+
+/// What the elements of an [`Ordered`] are ordered by.
+pub(crate) trait KeyOf<T>: Copy {
+    /// The key of an element, which it keeps as long as it is held.
+    fn key<'a>(&self, element: &'a T) -> Key<'a>;
 }
 
-impl<T> Clone for Ordered<T> {
+type Page<T> = Branch<Leaf<T>>;
+
+/// Elements in the order of their keys, each key once, in nodes behind reference counts:
+/// cloning copies one pointer, and a clone never sees later writes.
+#[derive(Debug)]
+pub(crate) struct Ordered<T, K> {
+    /// No page and no leaf is empty.
+    pages: Arc<Branch<Page<T>>>,
+    len: usize,
+    keys: K,
+}
+
+impl<T, K: Copy> Clone for Ordered<T, K> {
     fn clone(&self) -> Self {
         Self {
-            chunks: Arc::clone(&self.chunks),
+            pages: Arc::clone(&self.pages),
             len: self.len,
-        }
-    }
-}
-
-impl<T> Default for Ordered<T> {
-    fn default() -> Self {
-        Self {
-            chunks: Arc::default(),
-            len: 0,
+            keys: self.keys,
         }
     }
 }
 
 /// Where an element stands or would stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Position {
-    chunk: usize,
+struct Place {
+    page: usize,
+    leaf: usize,
     offset: usize,
 }
 
-impl<T> Ordered<T> {
+impl<T, K: KeyOf<T>> Ordered<T, K> {
+    /// No elements.
+    pub(crate) fn new(keys: K) -> Self {
+        Self {
+            pages: Arc::default(),
+            len: 0,
+            keys,
+        }
+    }
+
     /// How many elements there are.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -59,186 +79,257 @@ impl<T> Ordered<T> {
     /// All elements, in order.
     pub(crate) fn iter(&self) -> Iter<'_, T> {
         Iter {
-            chunks: &self.chunks,
-            offset: 0,
+            pages: self.pages.iter(),
+            leaves: slice::Iter::default(),
+            elements: slice::Iter::default(),
             remaining: self.len,
         }
     }
 
-    /// The element that compares equal; `order` tells how an element stands to
-    /// the one that is looked for.
-    pub(crate) fn get(&self, order: impl Fn(&T) -> Ordering) -> Option<&T> {
-        let position = self.lower_bound(|element| order(element).is_lt());
-        self.at(position).filter(|element| order(element).is_eq())
+    /// The element with that key.
+    pub(crate) fn get(&self, key: Key<'_>) -> Option<&T> {
+        let bound = Bound::at(key);
+        let page = self.pages.get(self.pages.find(bound))?;
+        let leaf = page.get(page.find(bound))?;
+        let at = leaf.find(self.keys, key)?;
+        leaf.elements().get(at)
     }
 
-    /// The elements that are not `before` the range and stand before all that
-    /// are `beyond` it. Costs two binary searches.
-    pub(crate) fn range(
-        &self,
-        before: impl Fn(&T) -> bool,
-        beyond: impl Fn(&T) -> bool,
-    ) -> Iter<'_, T> {
-        let start = self.lower_bound(before);
-        let end = self.lower_bound(|element| !beyond(element));
-        let Some(between) = end.chunk.checked_sub(start.chunk) else {
-            return Iter::default();
+    /// The elements whose keys have this head. No head may begin with another one.
+    pub(crate) fn under(&self, head: &[u8]) -> Iter<'_, T> {
+        let key = Key::new(head, &[]);
+        let page = self.pages.find(Bound::at(key));
+        let run = self.pages.get(page).and_then(|node| {
+            let leaf = node.find(Bound::at(key));
+            Some((leaf, node.get(leaf)?.run(self.keys, key)?))
+        });
+        // None, or those at the edge of a leaf.
+        let Some((leaf, run)) = run else {
+            return self.starting_with(head);
         };
-        let chunks = self.chunks.get(start.chunk..).unwrap_or_default();
-        let whole: usize = chunks.iter().take(between).map(|chunk| chunk.len()).sum();
+        let place = |offset| Place { page, leaf, offset };
+        self.between(place(run.start), place(run.end))
+    }
+
+    /// The elements whose keys begin with `prefix`.
+    pub(crate) fn starting_with(&self, prefix: &[u8]) -> Iter<'_, T> {
+        let prefix = Key::new(prefix, &[]);
+        let start = self.place(Bound::at(prefix), None);
+        let end = self.place(Bound::beyond(prefix), Some(start));
+        self.between(start, end)
+    }
+
+    /// The elements whose keys are not below `key`.
+    pub(crate) fn starting_at(&self, key: Key<'_>) -> Iter<'_, T> {
+        let start = self.place(Bound::at(key), None);
+        let mut all = self.between(start, start);
+        all.remaining = self.len - self.rank(start);
+        all
+    }
+
+    fn between(&self, start: Place, end: Place) -> Iter<'_, T> {
+        let remaining = if (start.page, start.leaf) == (end.page, end.leaf) {
+            end.offset.saturating_sub(start.offset)
+        } else {
+            self.rank(end).saturating_sub(self.rank(start))
+        };
+        let mut pages = self
+            .pages
+            .children()
+            .get(start.page..)
+            .unwrap_or_default()
+            .iter();
+        let leaves = pages.next().map(|page| page.node.children());
+        let leaves = leaves.and_then(|leaves| leaves.get(start.leaf..));
+        let mut leaves = leaves.unwrap_or_default().iter();
+        let elements = leaves.next().map(|leaf| leaf.node.elements());
+        let elements = elements.and_then(|elements| elements.get(start.offset..));
         Iter {
-            chunks,
-            offset: start.offset,
-            remaining: (whole + end.offset).saturating_sub(start.offset),
+            pages,
+            leaves,
+            elements: elements.unwrap_or_default().iter(),
+            remaining,
         }
     }
 
-    fn at(&self, position: Position) -> Option<&T> {
-        self.chunks.get(position.chunk)?.get(position.offset)
+    /// How many elements stand before a place.
+    fn rank(&self, place: Place) -> usize {
+        let page = self.pages.get(place.page);
+        let in_page = page.map_or(0, |page| page.rank(place.leaf));
+        self.pages.rank(place.page) + in_page + place.offset
     }
 
-    /// The first element that is not `before`.
-    fn lower_bound(&self, before: impl Fn(&T) -> bool) -> Position {
-        let chunk = self
-            .chunks
-            .partition_point(|chunk| chunk.last().is_some_and(&before));
-        let offset = self
-            .chunks
-            .get(chunk)
-            .map_or(0, |chunk| chunk.partition_point(before));
-        Position { chunk, offset }
+    /// The place of a bound, which `after` is not behind.
+    fn place(&self, bound: Bound<'_>, after: Option<Place>) -> Place {
+        let mut place = Place {
+            page: self.pages.find(bound),
+            leaf: 0,
+            offset: 0,
+        };
+        let Some(page) = self.pages.get(place.page) else {
+            return place;
+        };
+        place.leaf = page.find(bound);
+        let Some(leaf) = page.get(place.leaf) else {
+            return place;
+        };
+        place.offset = match after {
+            Some(after) if (after.page, after.leaf) == (place.page, place.leaf) => {
+                leaf.place_from(self.keys, bound, after.offset)
+            }
+            Some(_) | None => leaf.place(self.keys, bound),
+        };
+        place
     }
 }
 
-impl<T: Clone> Ordered<T> {
+impl<T: Clone, K: KeyOf<T>> Ordered<T, K> {
     /// Takes elements that are in order and without duplicates.
-    pub(crate) fn from_sorted(elements: impl IntoIterator<Item = T>) -> Self {
-        let mut chunks = Vec::new();
-        let mut len = 0;
-        let mut chunk = Vec::new();
-        for element in elements {
-            if chunk.len() == CHUNK {
-                chunks.push(Arc::new(std::mem::take(&mut chunk)));
+    pub(crate) fn from_sorted(keys: K, elements: impl IntoIterator<Item = T>) -> Self {
+        let mut elements = elements.into_iter();
+        let mut leaves: Vec<Child<Leaf<T>>> = Vec::new();
+        loop {
+            let leaf = Leaf::new(keys, elements.by_ref().take(LEAF));
+            if leaf.len() == 0 {
+                break;
             }
-            push(&mut chunk, element);
-            len += 1;
+            leaves.push(Child::new(leaf.len(), leaf));
         }
-        if !chunk.is_empty() {
-            chunks.push(Arc::new(chunk));
+        let pairs = leaves.iter().zip(leaves.iter().skip(1));
+        let separators: Vec<Vec<u8>> = pairs
+            .map(|(left, right)| left.node.separator(keys, &right.node))
+            .collect();
+        let separators: Vec<&[u8]> = separators.iter().map(Vec::as_slice).collect();
+        let len = leaves.iter().map(|leaf| leaf.len).sum();
+        let (mut pages, mut between) = (Vec::new(), Vec::new());
+        let mut rest = separators.as_slice();
+        let mut leaves = leaves.into_iter();
+        while leaves.len() > 0 {
+            let page: Vec<_> = leaves.by_ref().take(PAGE).collect();
+            let (inside, behind) = rest.split_at(rest.len().min(page.len() - 1));
+            let page = Branch::new(page, inside);
+            pages.push(Child::new(page.len(), page));
+            if let Some((separator, next)) = behind.split_first() {
+                between.push(*separator);
+                rest = next;
+            }
         }
         Self {
-            chunks: Arc::new(chunks),
+            pages: Arc::new(Branch::new(pages, &between)),
             len,
+            keys,
         }
     }
 
-    /// Puts an element in its place and returns the equal one that it replaced.
-    /// `order` tells how another element stands to `element`.
-    pub(crate) fn insert(&mut self, element: T, order: impl Fn(&T) -> Ordering) -> Option<T> {
-        let position = self.lower_bound(|other| order(other).is_lt());
-        let equal = self.at(position).is_some_and(|other| order(other).is_eq());
-        let chunks = Arc::make_mut(&mut self.chunks);
-        if equal {
-            let chunk = Arc::make_mut(chunks.get_mut(position.chunk)?);
-            return Some(std::mem::replace(chunk.get_mut(position.offset)?, element));
+    /// Puts an element in its place and returns the one of the same key that it replaced.
+    pub(crate) fn insert(&mut self, element: T) -> Option<T> {
+        let keys = self.keys;
+        let key = keys.key(&element);
+        let (bound, tag) = (Bound::at(key), key.tag());
+        let pages = Arc::make_mut(&mut self.pages);
+        let last_page = pages.children().len().saturating_sub(1);
+        let at_page = pages.find(bound);
+        let Some(page) = pages.get_mut(at_page) else {
+            *self = Self::from_sorted(keys, [element]);
+            return None;
+        };
+        let page_node = Arc::make_mut(&mut page.node);
+        let last_leaf = page_node.children().len().saturating_sub(1);
+        let at_leaf = page_node.find(bound);
+        let leaf = page_node.get_mut(at_leaf)?;
+        let leaf_node = Arc::make_mut(&mut leaf.node);
+        if let Some(at) = leaf_node.find(keys, key) {
+            return leaf_node.replace(at, element);
         }
+        let at = leaf_node.place(keys, bound);
         self.len += 1;
-        let count = chunks.len();
-        match chunks.get_mut(position.chunk) {
-            Some(chunk) if chunk.len() < CHUNK => {
-                let chunk = Arc::make_mut(chunk);
-                make_room(chunk);
-                chunk.insert(position.offset, element);
-            }
-            Some(chunk) => {
-                let left = Arc::make_mut(chunk);
-                let mut right = left.split_off(CHUNK / 2);
-                left.shrink_to(CHUNK / 2 + GROWTH);
-                match position.offset.checked_sub(CHUNK / 2) {
-                    Some(offset) if offset > 0 => {
-                        make_room(&mut right);
-                        right.insert(offset, element);
-                    }
-                    _ => {
-                        make_room(left);
-                        left.insert(position.offset, element);
-                    }
-                }
-                chunks.insert(position.chunk + 1, Arc::new(right));
-            }
-            // Beyond the last element: input that comes in order fills chunks.
-            None => match chunks.last_mut().filter(|last| last.len() < CHUNK) {
-                Some(last) => push(Arc::make_mut(last), element),
-                None => {
-                    let mut chunk = Vec::new();
-                    push(&mut chunk, element);
-                    chunks.insert(count, Arc::new(chunk));
-                }
-            },
+        page.len += 1;
+        if leaf.len < LEAF {
+            leaf.len += 1;
+            leaf_node.insert(at, element, tag);
+            return None;
+        }
+        // Behind the last element of all: input that comes in order fills its nodes.
+        let in_order = (at_page, at_leaf, at) == (last_page, last_leaf, LEAF);
+        let half = if in_order { LEAF } else { LEAF / 2 };
+        let mut right = leaf_node.split_off(half);
+        match at.checked_sub(half) {
+            Some(at) if at > 0 || in_order => right.insert(at, element, tag),
+            _ => leaf_node.insert(at, element, tag),
+        }
+        leaf.len = leaf_node.len();
+        let separator = leaf_node.separator(keys, &right);
+        page_node.insert_after(at_leaf, Child::new(right.len(), right), &separator);
+        if page_node.children().len() > PAGE {
+            let half = if in_order { PAGE } else { PAGE / 2 };
+            let (separator, right) = page_node.split_off(half);
+            page.len = page_node.len();
+            pages.insert_after(at_page, Child::new(right.len(), right), &separator);
         }
         None
     }
 
-    /// Takes the element out that compares equal.
-    pub(crate) fn remove(&mut self, order: impl Fn(&T) -> Ordering) -> Option<T> {
-        let position = self.lower_bound(|element| order(element).is_lt());
-        self.at(position).filter(|element| order(element).is_eq())?;
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = Arc::make_mut(chunks.get_mut(position.chunk)?);
-        let removed = chunk.remove(position.offset);
-        let left = chunk.len();
+    /// Takes the element with that key out.
+    pub(crate) fn remove(&mut self, key: Key<'_>) -> Option<T> {
+        let bound = Bound::at(key);
+        let at_page = self.pages.find(bound);
+        let page = self.pages.get(at_page)?;
+        let at_leaf = page.find(bound);
+        let at = page.get(at_leaf)?.find(self.keys, key)?;
+        // It is there: from here on the nodes are copied if a clone shares them.
+        let pages = Arc::make_mut(&mut self.pages);
+        let page = pages.get_mut(at_page)?;
+        let page_node = Arc::make_mut(&mut page.node);
+        let leaf = page_node.get_mut(at_leaf)?;
+        let removed = Arc::make_mut(&mut leaf.node).remove(at);
+        leaf.len -= 1;
+        page.len -= 1;
         self.len -= 1;
-        if left == 0 {
-            chunks.remove(position.chunk);
-        } else if left < CHUNK / 4 {
-            merge_with_neighbour(chunks, position.chunk);
+        if leaf.len == 0 {
+            page_node.remove(at_leaf);
+        } else if leaf.len < LEAF / 4 {
+            let size = |leaf: &Child<Leaf<T>>| leaf.len;
+            if let Some(left) = page_node.joinable(at_leaf, size, LEAF * 3 / 4) {
+                let right = page_node.remove(left + 1).node;
+                if let Some(left) = page_node.get_mut(left) {
+                    Arc::make_mut(&mut left.node).append(&right);
+                    left.len += right.len();
+                }
+            }
+        }
+        let leaves = page_node.children().len();
+        if leaves == 0 {
+            pages.remove(at_page);
+        } else if leaves < PAGE / 4 {
+            let size = |page: &Child<Page<T>>| page.node.children().len();
+            if let Some(left) = pages.joinable(at_page, size, PAGE * 3 / 4) {
+                let separator = pages.separator(left).to_vec();
+                let right = pages.remove(left + 1);
+                if let Some(left) = pages.get_mut(left) {
+                    Arc::make_mut(&mut left.node).append(&separator, &right.node);
+                    left.len += right.len;
+                }
+            }
         }
         Some(removed)
-    }
-}
-
-fn push<T>(chunk: &mut Vec<T>, element: T) {
-    make_room(chunk);
-    chunk.push(element);
-}
-
-fn make_room<T>(chunk: &mut Vec<T>) {
-    if chunk.len() == chunk.capacity() {
-        chunk.reserve_exact(GROWTH);
-    }
-}
-
-/// Joins a chunk with the next or the previous one when both fit in three
-/// quarters of a chunk, so that the next insertion does not split it again.
-fn merge_with_neighbour<T: Clone>(chunks: &mut Vec<Arc<Vec<T>>>, index: usize) {
-    let len = |i: usize| chunks.get(i).map(|chunk| chunk.len());
-    let fits = |left: usize| matches!((len(left), len(left + 1)), (Some(a), Some(b)) if a + b <= CHUNK * 3 / 4);
-    let left = match index.checked_sub(1) {
-        _ if fits(index) => index,
-        Some(previous) if fits(previous) => previous,
-        _ => return,
-    };
-    let right = chunks.remove(left + 1);
-    if let Some(left) = chunks.get_mut(left) {
-        let left = Arc::make_mut(left);
-        left.reserve_exact(right.len());
-        left.extend(right.iter().cloned());
     }
 }
 
 /// Elements of an [`Ordered`], in order.
 #[derive(Debug)]
 pub(crate) struct Iter<'a, T> {
-    chunks: &'a [Arc<Vec<T>>],
-    offset: usize,
+    pages: slice::Iter<'a, Child<Page<T>>>,
+    leaves: slice::Iter<'a, Child<Leaf<T>>>,
+    elements: slice::Iter<'a, T>,
     remaining: usize,
 }
 
 impl<T> Clone for Iter<'_, T> {
     fn clone(&self) -> Self {
         Self {
-            chunks: self.chunks,
-            offset: self.offset,
+            pages: self.pages.clone(),
+            leaves: self.leaves.clone(),
+            elements: self.elements.clone(),
             remaining: self.remaining,
         }
     }
@@ -248,8 +339,9 @@ impl<T> Default for Iter<'_, T> {
     /// No elements.
     fn default() -> Self {
         Self {
-            chunks: &[],
-            offset: 0,
+            pages: slice::Iter::default(),
+            leaves: slice::Iter::default(),
+            elements: slice::Iter::default(),
             remaining: 0,
         }
     }
@@ -261,13 +353,13 @@ impl<'a, T> Iterator for Iter<'a, T> {
     fn next(&mut self) -> Option<&'a T> {
         self.remaining = self.remaining.checked_sub(1)?;
         loop {
-            let (first, rest) = self.chunks.split_first()?;
-            if let Some(element) = first.get(self.offset) {
-                self.offset += 1;
+            if let Some(element) = self.elements.next() {
                 return Some(element);
             }
-            self.chunks = rest;
-            self.offset = 0;
+            match self.leaves.next() {
+                Some(leaf) => self.elements = leaf.node.elements().iter(),
+                None => self.leaves = self.pages.next()?.node.iter(),
+            }
         }
     }
 
@@ -279,128 +371,4 @@ impl<'a, T> Iterator for Iter<'a, T> {
 impl<T> ExactSizeIterator for Iter<'_, T> {}
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    type Element = (u16, u8);
-
-    fn check(ordered: &Ordered<Element>, model: &BTreeMap<u16, u8>) {
-        let elements: Vec<_> = ordered.iter().copied().collect();
-        let expected: Vec<_> = model.iter().map(|(k, v)| (*k, *v)).collect();
-        assert_eq!(elements, expected);
-        assert_eq!(ordered.len(), model.len());
-        let sizes: Vec<_> = ordered.chunks.iter().map(|chunk| chunk.len()).collect();
-        assert!(sizes.iter().all(|size| (1..=CHUNK).contains(size)));
-        assert!(
-            ordered
-                .chunks
-                .iter()
-                .all(|chunk| chunk.capacity() <= CHUNK + GROWTH)
-        );
-        assert!(
-            sizes
-                .windows(2)
-                .all(|pair| pair.iter().sum::<usize>() > CHUNK / 4),
-            "{sizes:?}"
-        );
-    }
-
-    fn check_range(ordered: &Ordered<Element>, model: &BTreeMap<u16, u8>, low: u16, high: u16) {
-        let found = ordered.range(|e| e.0 < low, |e| e.0 > high);
-        assert_eq!(found.len(), found.clone().count());
-        let expected = model.iter().filter(|(k, _)| (low..=high).contains(*k));
-        assert!(found.copied().eq(expected.map(|(k, v)| (*k, *v))));
-    }
-
-    fn insert(ordered: &mut Ordered<Element>, element: Element) -> Option<u8> {
-        Some(ordered.insert(element, |e| e.0.cmp(&element.0))?.1)
-    }
-
-    /// Runs of neighbouring keys, put in or taken out one by one, so that chunks
-    /// fill, split, empty and join.
-    fn runs() -> impl Strategy<Value = Vec<(bool, u16, u16, u8)>> {
-        prop::collection::vec(
-            (
-                prop::bool::weighted(0.6),
-                0..2_000_u16,
-                1..400_u16,
-                any::<u8>(),
-            ),
-            1..20,
-        )
-    }
-
-    #[test]
-    fn i5_a_range_is_found_by_search_and_not_by_a_scan() {
-        let ordered = Ordered::from_sorted((0..100_000_u32).map(|n| (n / 10, n)));
-        let looks = std::cell::Cell::new(0);
-        let look = |yes: bool| {
-            looks.set(looks.get() + 1);
-            yes
-        };
-        let found: Vec<_> = ordered
-            .range(|(key, _)| look(*key < 4_321), |(key, _)| look(*key > 4_321))
-            .map(|(_, n)| *n)
-            .collect();
-        assert_eq!(found, Vec::from_iter(43_210..43_220));
-        // Two binary searches: among 782 chunks, and in one of 128.
-        assert!(looks.get() <= 2 * (11 + 9), "{}", looks.get());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        #[test]
-        fn it_follows_a_map_and_clones_never_see_later_writes(runs in runs(), reads: Vec<(u16, u16)>) {
-            let (mut ordered, mut model) = (Ordered::default(), BTreeMap::new());
-            let mut history = Vec::new();
-            for (put, start, len, value) in runs {
-                for key in start..start + len {
-                    if put {
-                        prop_assert_eq!(insert(&mut ordered, (key, value)), model.insert(key, value));
-                    } else {
-                        let removed = ordered.remove(|e| e.0.cmp(&key));
-                        prop_assert_eq!(removed.map(|e| e.1), model.remove(&key));
-                    }
-                }
-                check(&ordered, &model);
-                history.push((ordered.clone(), model.clone()));
-            }
-            for (ordered, model) in &history {
-                check(ordered, model);
-                for (low, high) in &reads {
-                    check_range(ordered, model, low % 2_500, high % 2_500);
-                }
-            }
-            for key in 0..2_500 {
-                let found = ordered.get(|e| e.0.cmp(&key)).map(|e| e.1);
-                prop_assert_eq!(found, model.get(&key).copied());
-            }
-        }
-    }
-
-    #[test]
-    fn input_in_order_fills_its_chunks() {
-        let mut ordered = Ordered::default();
-        for key in 0..10_000 {
-            insert(&mut ordered, (key, 0));
-        }
-        assert_eq!(ordered.chunks.len(), 10_000_usize.div_ceil(CHUNK));
-    }
-
-    #[test]
-    fn a_write_copies_one_chunk_of_a_clone() {
-        let mut ordered = Ordered::default();
-        for key in 0..10_000 {
-            insert(&mut ordered, (key, 0));
-        }
-        let clone = ordered.clone();
-        insert(&mut ordered, (5_000, 1));
-        let pairs = ordered.chunks.iter().zip(clone.chunks.iter());
-        assert_eq!(pairs.filter(|(a, b)| !Arc::ptr_eq(a, b)).count(), 1);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use std::{fmt, sync::Arc};
 use crate::{
     Identity, Object,
     index::{Index, IndexSpec, KeyError, Postings},
-    ordered::{Iter, Ordered},
+    ordered::{Iter, Key, KeyOf, Ordered},
 };
 
 /// What a store held at one moment. Cloning copies one pointer; nothing that the
@@ -16,12 +16,26 @@ use crate::{
 #[derive(Clone)]
 pub struct Snapshot(pub(crate) Arc<State>);
 
+/// Objects by their identity.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ByName;
+
+impl KeyOf<Arc<Object>> for ByName {
+    fn key<'a>(&self, object: &'a Arc<Object>) -> Key<'a> {
+        whole(object.identity())
+    }
+}
+
+pub(crate) fn whole(identity: &Identity) -> Key<'_> {
+    Key::new(identity.as_bytes(), &[])
+}
+
 /// The state behind a snapshot.
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) name: Arc<str>,
     pub(crate) revision: u64,
-    pub(crate) objects: Ordered<Arc<Object>>,
+    pub(crate) objects: Ordered<Arc<Object>, ByName>,
     /// Bytes of their bodies: counted as they come and go, so that asking costs nothing.
     pub(crate) body_bytes: usize,
     pub(crate) indexes: Vec<Index>,
@@ -29,17 +43,19 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn get(&self, identity: &Identity) -> Option<&Arc<Object>> {
-        self.objects.get(|other| other.identity().cmp(identity))
+        self.objects.get(whole(identity))
     }
 
     /// The objects of one namespace, or all.
     pub(crate) fn scope(&self, namespace: Option<&str>) -> Iter<'_, Arc<Object>> {
         match namespace {
             None => self.objects.iter(),
-            Some(namespace) => self.objects.range(
-                |object| object.namespace() < namespace,
-                |object| object.namespace() > namespace,
-            ),
+            Some(namespace) => {
+                let mut prefix = Vec::with_capacity(namespace.len() + 1);
+                prefix.extend_from_slice(namespace.as_bytes());
+                prefix.push(0);
+                self.objects.starting_with(&prefix)
+            }
         }
     }
 }
@@ -165,9 +181,8 @@ impl Snapshot {
             None => self.0.objects.iter(),
             Some(text) => {
                 let last = parse_cursor(text).ok_or_else(|| CursorError(text.to_owned()))?;
-                self.0
-                    .objects
-                    .range(|object| object.identity() <= &last, |_| false)
+                // The least key above it.
+                self.0.objects.starting_at(Key::new(last.as_bytes(), &[0]))
             }
         };
         let left = objects.len();

@@ -10,7 +10,7 @@ use crate::{
     index::{Index, IndexSpec},
     object::ByIdentity,
     ordered::Ordered,
-    snapshot::{Snapshot, State},
+    snapshot::{ByName, Snapshot, State, whole},
 };
 
 /// The single writer of one store.
@@ -105,7 +105,7 @@ impl Store {
             state: Arc::new(State {
                 name: name.into(),
                 revision: 0,
-                objects: Ordered::default(),
+                objects: Ordered::new(ByName),
                 body_bytes: 0,
                 indexes: indexes.map(|(spec, slot)| Index::new(spec, slot)).collect(),
             }),
@@ -339,9 +339,7 @@ impl<'a> Writing<'a> {
         for index in &mut state.indexes {
             index.put(previous.as_deref(), &object);
         }
-        state.objects.insert(Arc::clone(&object), |other| {
-            other.identity().cmp(object.identity())
-        });
+        state.objects.insert(Arc::clone(&object));
         state.body_bytes -= previous.as_deref().map_or(0, body_bytes);
         state.body_bytes += body_bytes(&object);
         self.note(previous, object)
@@ -381,7 +379,7 @@ impl<'a> Writing<'a> {
             index.rebuild(&after);
         }
         state.body_bytes = after.iter().map(|object| body_bytes(object)).sum();
-        state.objects = Ordered::from_sorted(after);
+        state.objects = Ordered::from_sorted(ByName, after);
     }
 
     /// Tells what storing an object amounted to.
@@ -407,7 +405,7 @@ impl<'a> Writing<'a> {
             return Change::None;
         }
         let state = Arc::make_mut(self.state);
-        let Some(previous) = state.objects.remove(|other| other.identity().cmp(identity)) else {
+        let Some(previous) = state.objects.remove(whole(identity)) else {
             return Change::None;
         };
         for index in &mut state.indexes {

@@ -5,7 +5,7 @@ mod trie;
 
 use crate::json::{MAX_DEPTH, Scanner, SyntaxError, SyntaxErrorKind, compact_into, unescape};
 use std::{borrow::Cow, ops::Range};
-use trie::NodeId;
+use trie::{NodeId, Traits};
 
 pub(crate) use trie::{Mark, Trie};
 
@@ -67,6 +67,15 @@ enum Mode {
     Write,
 }
 
+/// The nodes that match one value.
+#[derive(Clone, Default)]
+struct Matching {
+    /// Where they stand on the stack of active nodes.
+    at: Range<usize>,
+    /// What holds for any of them.
+    traits: Traits,
+}
+
 /// Which member of the root this is of those that are not written.
 fn hoisted(name: &str) -> Option<usize> {
     match name {
@@ -111,7 +120,7 @@ impl<'a, 'w> Walker<'a, 'w> {
     /// Matches the paths and writes nothing.
     pub(crate) fn extract(mut self) -> Result<(), SyntaxError> {
         self.scanner.space();
-        self.value(0..1, Mode::Discard, 0)?;
+        self.value(self.root(), Mode::Discard, 0)?;
         self.end()
     }
 
@@ -125,18 +134,27 @@ impl<'a, 'w> Walker<'a, 'w> {
         }
         self.scratch.out.push_str(prefix);
         self.hoist = true;
-        let root = self.trie.node(self.trie.root());
-        let mode = match (root.ignore, all || root.keep) {
+        let root = self.root();
+        let keep = all || root.traits.have(Traits::KEEP);
+        let mode = match (root.traits.have(Traits::IGNORE), keep) {
             (true, _) => Mode::Discard,
             (false, true) => Mode::Write,
             (false, false) => Mode::Partial,
         };
-        self.value(0..1, mode, 0)?;
+        self.value(root, mode, 0)?;
         self.flush();
         if mode == Mode::Discard {
             self.scratch.out.push('}');
         }
         self.end()
+    }
+
+    /// What matches the whole text.
+    fn root(&self) -> Matching {
+        Matching {
+            at: 0..1,
+            traits: self.trie.node(self.trie.root()).traits,
+        }
     }
 
     fn end(mut self) -> Result<(), SyntaxError> {
@@ -152,16 +170,39 @@ impl<'a, 'w> Walker<'a, 'w> {
 
     /// Passes one value, which the `active` nodes match and which stands in `depth`
     /// containers.
-    fn value(&mut self, active: Range<usize>, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
+    fn value(&mut self, active: Matching, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
         let first = self.scratch.found.len();
+        if active.traits.have(Traits::REPORTED) {
+            self.report(active.at.clone(), mode)?;
+        }
+        let reported = self.scratch.found.len();
+        let root = self.hoist && depth == 0;
+        match self.scanner.peek() {
+            Some(b'{') if root || active.traits.have(Traits::BY_NAME) => {
+                self.object(active, mode, depth)?;
+            }
+            Some(b'[') if active.traits.have(Traits::BY_INDEX) => {
+                self.array(active, mode, depth)?;
+            }
+            _ => self.leaf(mode, depth)?,
+        }
+        if first < reported {
+            let end = self.scanner.pos();
+            let reported = self.scratch.found.get_mut(first..reported);
+            for found in reported.unwrap_or_default() {
+                found.end = end;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note of the value at the cursor for the paths that end at the `active` nodes.
+    fn report(&mut self, active: Range<usize>, mode: Mode) -> Result<(), SyntaxError> {
         let written_at =
             (mode != Mode::Discard).then_some(self.scratch.out.len() + self.pending.len());
         let start = self.scanner.pos();
-        let (mut by_name, mut by_index) = (self.hoist && depth == 0, false);
-        for &id in self.scratch.active.get(active.clone()).unwrap_or_default() {
+        for &id in self.scratch.active.get(active).unwrap_or_default() {
             let node = self.trie.node(id);
-            by_name |= node.goes_on_by_name();
-            by_index |= node.goes_on_by_index();
             if self.scratch.found.len() + node.targets.len() > MAX_MATCHES {
                 return Err(SyntaxError {
                     offset: start,
@@ -176,21 +217,6 @@ impl<'a, 'w> Walker<'a, 'w> {
                     written_at,
                 });
             }
-        }
-        let reported = self.scratch.found.len();
-        match self.scanner.peek() {
-            Some(b'{') if by_name => self.object(active, mode, depth)?,
-            Some(b'[') if by_index => self.array(active, mode, depth)?,
-            _ => self.leaf(mode, depth)?,
-        }
-        let end = self.scanner.pos();
-        for found in self
-            .scratch
-            .found
-            .get_mut(first..reported)
-            .unwrap_or_default()
-        {
-            found.end = end;
         }
         Ok(())
     }
@@ -213,12 +239,7 @@ impl<'a, 'w> Walker<'a, 'w> {
         Ok(())
     }
 
-    fn object(
-        &mut self,
-        active: Range<usize>,
-        mode: Mode,
-        depth: usize,
-    ) -> Result<(), SyntaxError> {
+    fn object(&mut self, active: Matching, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
         let root = self.hoist && depth == 0;
         self.enter(depth, if root { Mode::Discard } else { mode })?;
         let mut first_written = !root;
@@ -246,24 +267,29 @@ impl<'a, 'w> Walker<'a, 'w> {
                 Cow::Borrowed(raw)
             };
             let hoisted = if root { hoisted(&name) } else { None };
-            let children = self.members(active.clone(), &name, this, found_before)?;
+            let children = self.members(active.at.clone(), &name, this, found_before)?;
             let below = match hoisted {
                 Some(_) => Mode::Discard,
-                None => self.mode_below(children.clone(), mode),
+                None => self.mode_below(&children, mode),
             };
             let start = self.scanner.pos();
             if below != Mode::Discard {
                 if !std::mem::take(&mut first_written) {
                     self.comma(comma);
                 }
-                self.copy(name_start..name_end);
-                self.copy(colon..colon + 1);
+                if name_end < colon {
+                    self.copy(name_start..name_end);
+                    self.copy(colon..colon + 1);
+                } else {
+                    self.copy(name_start..colon + 1);
+                }
             }
-            if children.is_empty() {
+            if children.at.is_empty() {
                 self.leaf(below, depth + 1)?;
             } else {
-                self.value(children.clone(), below, depth + 1)?;
-                self.scratch.active.truncate(children.start);
+                let start = children.at.start;
+                self.value(children, below, depth + 1)?;
+                self.scratch.active.truncate(start);
             }
             if let Some(range) = hoisted.and_then(|which| self.scratch.hoisted.get_mut(which)) {
                 *range = start..self.scanner.pos();
@@ -283,8 +309,8 @@ impl<'a, 'w> Walker<'a, 'w> {
         Ok(())
     }
 
-    fn array(&mut self, active: Range<usize>, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
-        let length = if self.counts_from_the_end(active.clone()) {
+    fn array(&mut self, active: Matching, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
+        let length = if self.counts_from_the_end(active.at.clone()) {
             self.array_length(depth)?
         } else {
             0
@@ -298,16 +324,17 @@ impl<'a, 'w> Walker<'a, 'w> {
             return Ok(());
         }
         for index in 0_i64.. {
-            let children = self.elements(active.clone(), index, length);
-            let below = self.mode_below(children.clone(), mode);
+            let children = self.elements(active.at.clone(), index, length);
+            let below = self.mode_below(&children, mode);
             if below != Mode::Discard && !std::mem::take(&mut first_written) {
                 self.comma(comma);
             }
-            if children.is_empty() {
+            if children.at.is_empty() {
                 self.leaf(below, depth + 1)?;
             } else {
-                self.value(children.clone(), below, depth + 1)?;
-                self.scratch.active.truncate(children.start);
+                let start = children.at.start;
+                self.value(children, below, depth + 1)?;
+                self.scratch.active.truncate(start);
             }
             self.scanner.space();
             match self.scanner.peek() {
@@ -403,8 +430,9 @@ impl<'a, 'w> Walker<'a, 'w> {
         name: &str,
         this: u64,
         found_before: usize,
-    ) -> Result<Range<usize>, SyntaxError> {
+    ) -> Result<Matching, SyntaxError> {
         let start = self.scratch.active.len();
+        let mut traits = Traits::default();
         for at in active {
             let Some(&id) = self.scratch.active.get(at) else {
                 break;
@@ -412,6 +440,7 @@ impl<'a, 'w> Walker<'a, 'w> {
             let node = self.trie.node(id);
             if let Some(child) = node.name(name) {
                 self.scratch.active.push(child);
+                traits.add(self.trie.node(child).traits);
                 if let Some(seen) = self.scratch.seen_in.get_mut(child)
                     && std::mem::replace(seen, this) == this
                 {
@@ -420,9 +449,13 @@ impl<'a, 'w> Walker<'a, 'w> {
             }
             if let Some(child) = node.wildcard {
                 self.scratch.active.push(child);
+                traits.add(self.trie.node(child).traits);
             }
         }
-        Ok(start..self.scratch.active.len())
+        Ok(Matching {
+            at: start..self.scratch.active.len(),
+            traits,
+        })
     }
 
     /// Takes back what was found at and below a node since `found_before`, because the
@@ -446,44 +479,41 @@ impl<'a, 'w> Walker<'a, 'w> {
     }
 
     /// Pushes the nodes that match the element at `index`; their range on the stack.
-    fn elements(&mut self, active: Range<usize>, index: i64, length: i64) -> Range<usize> {
+    fn elements(&mut self, active: Range<usize>, index: i64, length: i64) -> Matching {
         let start = self.scratch.active.len();
+        let mut traits = Traits::default();
         for at in active {
             let Some(&id) = self.scratch.active.get(at) else {
                 break;
             };
             let node = self.trie.node(id);
-            self.scratch.active.extend(node.index(index));
-            if length > 0 {
-                self.scratch.active.extend(node.index(index - length));
+            let from_the_end = (length > 0).then(|| node.index(index - length));
+            let matching = [node.index(index), from_the_end.flatten(), node.wildcard];
+            for child in matching.into_iter().flatten() {
+                self.scratch.active.push(child);
+                traits.add(self.trie.node(child).traits);
             }
-            self.scratch.active.extend(node.wildcard);
         }
-        start..self.scratch.active.len()
+        Matching {
+            at: start..self.scratch.active.len(),
+            traits,
+        }
     }
 
     /// How much is written of the value at the cursor, which the `children` nodes match,
     /// in a container of which as much as `mode` says is written.
     #[inline]
-    fn mode_below(&self, children: Range<usize>, mode: Mode) -> Mode {
-        if mode == Mode::Discard || children.is_empty() {
-            return if mode == Mode::Write {
-                Mode::Write
-            } else {
-                Mode::Discard
-            };
-        }
-        let children = self.scratch.active.get(children).unwrap_or_default();
-        let mut nodes = children.iter().map(|&id| self.trie.node(id));
-        if nodes.clone().any(|node| node.ignore) {
+    fn mode_below(&self, children: &Matching, mode: Mode) -> Mode {
+        let traits = children.traits;
+        if mode == Mode::Discard || traits.have(Traits::IGNORE) {
             return Mode::Discard;
         }
-        if mode == Mode::Write || nodes.clone().any(|node| node.keep) {
+        if mode == Mode::Write || traits.have(Traits::KEEP) {
             return Mode::Write;
         }
         let leads_on = match self.scanner.peek() {
-            Some(b'{') => nodes.any(|node| node.keeps_member),
-            Some(b'[') => nodes.any(|node| node.keeps_element),
+            Some(b'{') => traits.have(Traits::KEEPS_MEMBER),
+            Some(b'[') => traits.have(Traits::KEEPS_ELEMENT),
             _ => false,
         };
         if leads_on {

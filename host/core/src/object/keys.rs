@@ -32,9 +32,11 @@ impl PackedKeys {
         packed.push(width);
         for number in numbers {
             let bytes = u32::try_from(number).map_err(|_| TooLarge)?.to_le_bytes();
-            packed.extend(bytes.into_iter().take(usize::from(width)));
+            packed.extend_from_slice(bytes.get(..usize::from(width)).unwrap_or_default());
         }
-        packed.extend(keys.iter().flatten().flatten());
+        for key in keys.iter().flatten() {
+            packed.extend_from_slice(key);
+        }
         Ok(Self(packed.into_boxed_slice()))
     }
 

@@ -19,13 +19,40 @@ pub(super) struct Node {
     /// Sorted; negative ones count from the end.
     indices: Vec<(i64, NodeId)>,
     pub(super) wildcard: Option<NodeId>,
-    pub(super) ignore: bool,
-    pub(super) keep: bool,
-    /// A kept path goes on with a name or a wildcard.
-    pub(super) keeps_member: bool,
-    /// A kept path goes on with an index or a wildcard.
-    pub(super) keeps_element: bool,
+    pub(super) traits: Traits,
     pub(super) targets: Vec<usize>,
+}
+
+/// What holds for one node of several that match a value: so much of them is looked at
+/// for each member and each element.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Traits(u8);
+
+impl Traits {
+    /// Its value is not written.
+    pub(super) const IGNORE: Self = Self(1);
+    /// Its value is written.
+    pub(super) const KEEP: Self = Self(1 << 1);
+    /// A kept path goes on with a name or a wildcard.
+    pub(super) const KEEPS_MEMBER: Self = Self(1 << 2);
+    /// A kept path goes on with an index or a wildcard.
+    pub(super) const KEEPS_ELEMENT: Self = Self(1 << 3);
+    /// A path goes on with a name or a wildcard.
+    pub(super) const BY_NAME: Self = Self(1 << 4);
+    /// A path goes on with an index or a wildcard.
+    pub(super) const BY_INDEX: Self = Self(1 << 5);
+    /// Its value is reported.
+    pub(super) const REPORTED: Self = Self(1 << 6);
+
+    #[inline]
+    pub(super) fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    #[inline]
+    pub(super) fn have(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 /// What a path in a trie is for.
@@ -53,9 +80,17 @@ impl Trie {
         for segment in segments {
             let next = self.nodes.len();
             let node = &mut self.nodes[id];
-            if mark == Mark::Keep {
-                node.keeps_member |= !matches!(segment, Segment::Index(_));
-                node.keeps_element |= !matches!(segment, Segment::Name(_));
+            if !matches!(segment, Segment::Index(_)) {
+                node.traits.add(Traits::BY_NAME);
+                if mark == Mark::Keep {
+                    node.traits.add(Traits::KEEPS_MEMBER);
+                }
+            }
+            if !matches!(segment, Segment::Name(_)) {
+                node.traits.add(Traits::BY_INDEX);
+                if mark == Mark::Keep {
+                    node.traits.add(Traits::KEEPS_ELEMENT);
+                }
             }
             id = match segment {
                 Segment::Name(name) => child(&mut node.names, name, next),
@@ -69,9 +104,12 @@ impl Trie {
         let node = &mut self.nodes[id];
         match mark {
             Mark::Target(target) if node.targets.contains(&target) => {}
-            Mark::Target(target) => node.targets.push(target),
-            Mark::Ignore => node.ignore = true,
-            Mark::Keep => node.keep = true,
+            Mark::Target(target) => {
+                node.targets.push(target);
+                node.traits.add(Traits::REPORTED);
+            }
+            Mark::Ignore => node.traits.add(Traits::IGNORE),
+            Mark::Keep => node.traits.add(Traits::KEEP),
         }
     }
 
@@ -136,14 +174,6 @@ impl Node {
             .binary_search_by_key(&index, |(other, _)| *other)
             .ok()?;
         self.indices.get(at).map(|(_, id)| *id)
-    }
-
-    pub(super) fn goes_on_by_name(&self) -> bool {
-        !self.names.is_empty() || self.wildcard.is_some()
-    }
-
-    pub(super) fn goes_on_by_index(&self) -> bool {
-        !self.indices.is_empty() || self.wildcard.is_some()
     }
 
     pub(super) fn counts_from_the_end(&self) -> bool {

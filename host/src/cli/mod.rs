@@ -145,6 +145,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
     };
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: args.fetch.cache_dir(),
+        ..RuntimeOptions::default()
     })?;
     let elected = election::is_wanted(&args.election, config.leader_election.as_ref());
     let occupancy = match elected {

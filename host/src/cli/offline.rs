@@ -146,6 +146,7 @@ impl PluginArgs {
         }
         let runtime = Runtime::new(&RuntimeOptions {
             cache_dir: self.fetch.cache_dir(),
+            ..RuntimeOptions::default()
         })?;
         let options = self.fetch.pull_options();
         let mut described = Vec::with_capacity(entries.len());

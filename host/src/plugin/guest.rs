@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use haptic_core::view::View;
@@ -12,9 +12,11 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::cached::Bodies;
 
 use super::{
+    clock::GuestTime,
     limits::{Limiter, Limits},
     outputs::Pending,
     stdio::LineSink,
+    usage::Copies,
 };
 
 /// Severity of a line that a plugin logs.
@@ -55,7 +57,8 @@ const MAX_FIELDS: usize = 64;
 
 /// Log budget of an instance: a token bucket that refills every second.
 pub(super) struct LogBudget {
-    window: Instant,
+    /// When it began, since the logger did.
+    window: Duration,
     used: u32,
     dropped: u64,
 }
@@ -66,6 +69,9 @@ pub(crate) struct Logger {
     sink: LogSink,
     lines_per_second: u32,
     line_bytes: usize,
+    began: Instant,
+    /// Seconds are those of this time; `None`: of the machine's.
+    time: Option<GuestTime>,
     budget: Mutex<LogBudget>,
 }
 
@@ -75,11 +81,25 @@ impl Logger {
             sink,
             lines_per_second: limits.log_lines_per_second,
             line_bytes: limits.log_line_bytes,
+            began: Instant::now(),
+            time: None,
             budget: Mutex::new(LogBudget {
-                window: Instant::now(),
+                window: Duration::ZERO,
                 used: 0,
                 dropped: 0,
             }),
+        }
+    }
+
+    /// Counts lines a second of virtual time.
+    pub(super) fn timed(self, time: Option<GuestTime>) -> Self {
+        Self { time, ..self }
+    }
+
+    fn elapsed(&self) -> Duration {
+        match &self.time {
+            Some(time) => time.now(),
+            None => self.began.elapsed(),
         }
     }
 
@@ -89,9 +109,9 @@ impl Logger {
                 .budget
                 .lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let now = Instant::now();
+            let now = self.elapsed();
             let mut dropped = 0;
-            if now.duration_since(budget.window).as_secs() >= 1 {
+            if now.saturating_sub(budget.window) >= Duration::from_secs(1) {
                 dropped = std::mem::take(&mut budget.dropped);
                 budget.window = now;
                 budget.used = 0;
@@ -177,6 +197,12 @@ pub(super) struct GuestState {
     pub(super) stderr: LineSink,
     pub(super) config: Arc<str>,
     pub(super) call: Option<Call>,
+    /// Virtual time; `None`: the machine's.
+    pub(super) time: Option<GuestTime>,
+    /// What the running call, or the last one, had copied.
+    pub(super) copies: Copies,
+    /// Fuel of each call, where it is counted.
+    pub(super) fuel: Option<u64>,
     /// When the running callback is over its time.
     pub(super) deadline: Option<Instant>,
     /// Store handles that the guest owns.

@@ -12,7 +12,7 @@ use haptic_core::{
 };
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, Resource, ResourceType},
+    component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType},
 };
 
 use crate::cached::Reader;
@@ -25,6 +25,7 @@ use super::{
     },
     guest::{GuestState, LogLevel, LogLine, StoreHandle},
     outputs::{OutputLimit, OutputName, WriteError},
+    usage::Copied,
 };
 
 /// The package that this host serves, and the functions of each interface: the
@@ -37,7 +38,7 @@ pub(super) const VERSION: &str = "0.1.0";
 const PANIC_TARGET: &str = "panic";
 
 type Cx<'a> = StoreContextMut<'a, GuestState>;
-type Read<T> = wasmtime::Result<(Result<T, StoreError>,)>;
+type Handle = Resource<StoreHandle>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     let name = |interface: &str| format!("{PACKAGE}/{interface}@{VERSION}");
@@ -53,110 +54,150 @@ pub(super) fn add_to_linker(linker: &mut Linker<GuestState>) -> wasmtime::Result
             Ok(())
         },
     )?;
-    stores.func_wrap("open", |mut cx: Cx<'_>, (name,): (String,)| {
-        Ok((open(&mut cx, &name),))
+    call(&mut stores, "open", |cx, (name,): (String,)| {
+        (open(cx, &name),)
     })?;
-    stores.func_wrap("all-synced", |cx: Cx<'_>, ()| {
-        Ok((view(&cx).is_ok_and(|view| view.all_synced()),))
+    call(&mut stores, "all-synced", |cx, ()| {
+        (view(cx).is_ok_and(|view| view.all_synced()),)
     })?;
-    stores.func_wrap(
+    call(
+        &mut stores,
         "[method]store.name",
-        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| {
-            Ok((store(&cx, &this).map_or_else(|_| String::new(), |s| s.name().to_owned()),))
+        |cx, (this,): (Handle,)| {
+            (store(cx, &this).map_or_else(|_| String::new(), |s| s.name().to_owned()),)
         },
     )?;
-    stores.func_wrap(
+    call(
+        &mut stores,
         "[method]store.len",
-        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| {
-            let len = store(&cx, &this).map_or(0, |s| s.len());
-            Ok((u32::try_from(len).unwrap_or(u32::MAX),))
+        |cx, (this,): (Handle,)| {
+            let len = store(cx, &this).map_or(0, |s| s.len());
+            (u32::try_from(len).unwrap_or(u32::MAX),)
         },
     )?;
-    stores.func_wrap(
+    call(
+        &mut stores,
         "[method]store.revision",
-        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| {
-            Ok((store(&cx, &this).map_or(0, |s| s.revision()),))
-        },
+        |cx, (this,): (Handle,)| (store(cx, &this).map_or(0, |s| s.revision()),),
     )?;
-    stores.func_wrap_async(
+    read(
+        &mut stores,
         "[method]store.get",
-        |cx: Cx<'_>, (this, keys): (Resource<StoreHandle>, Vec<String>)| {
-            let reader = reader(&cx, &this);
-            Box::new(async move { answer(async { Ok(reader?.get(&refs(&keys)).await?) }.await) })
+        |cx, (this, keys): (Handle, Vec<String>)| {
+            let reader = reader(cx, &this);
+            async move { Ok(reader?.get(&refs(&keys)).await?) }
         },
     )?;
-    stores.func_wrap_async(
+    read(
+        &mut stores,
         "[method]store.get-by",
-        |cx: Cx<'_>, (this, index, keys): (Resource<StoreHandle>, String, Vec<String>)| {
-            let reader = reader(&cx, &this);
-            Box::new(async move {
-                answer(async { Ok(reader?.get_by(&index, &refs(&keys)).await?) }.await)
-            })
+        |cx, (this, index, keys): (Handle, String, Vec<String>)| {
+            let reader = reader(cx, &this);
+            async move { Ok(reader?.get_by(&index, &refs(&keys)).await?) }
         },
     )?;
-    stores.func_wrap_async(
+    read(
+        &mut stores,
         "[method]store.get-object",
-        |cx: Cx<'_>, (this, namespace, name): (Resource<StoreHandle>, String, String)| {
-            let reader = reader(&cx, &this);
-            Box::new(async move {
-                answer(async { Ok(reader?.get_object(&namespace, &name).await?) }.await)
-            })
+        |cx, (this, namespace, name): (Handle, String, String)| {
+            let reader = reader(cx, &this);
+            async move { Ok(reader?.get_object(&namespace, &name).await?) }
         },
     )?;
-    stores.func_wrap_async(
+    read(
+        &mut stores,
         "[method]store.list",
-        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| {
-            let reader = reader(&cx, &this);
-            Box::new(async move { answer(async { Ok(reader?.list().await?) }.await) })
+        |cx, (this,): (Handle,)| {
+            let reader = reader(cx, &this);
+            async move { Ok(reader?.list().await?) }
         },
     )?;
-    stores.func_wrap_async(
+    read(
+        &mut stores,
         "[method]store.page",
-        |cx: Cx<'_>, (this, cursor, limit): (Resource<StoreHandle>, Option<String>, u32)| {
-            let reader = reader(&cx, &this);
-            Box::new(async move {
-                let page = async {
-                    let (items, next) = reader?.page(cursor.as_deref(), limit).await?;
-                    Ok(Page {
-                        items: items.iter().map(|item| item.to_string()).collect(),
-                        next,
-                    })
-                };
-                answer(page.await)
-            })
+        |cx, (this, cursor, limit): (Handle, Option<String>, u32)| {
+            let reader = reader(cx, &this);
+            async move {
+                let (items, next) = reader?.page(cursor.as_deref(), limit).await?;
+                Ok(Page {
+                    items: items.iter().map(|item| item.to_string()).collect(),
+                    next,
+                })
+            }
         },
     )?;
-    stores.func_wrap_async(
+    read(
+        &mut stores,
         "[method]store.select",
-        |cx: Cx<'_>, (this, fields, keys): (Resource<StoreHandle>, Vec<String>, Vec<String>)| {
-            let reader = reader(&cx, &this);
-            Box::new(async move { answer(async { select(reader?, fields, keys).await }.await) })
+        |cx, (this, fields, keys): (Handle, Vec<String>, Vec<String>)| {
+            let reader = reader(cx, &this);
+            async move { select(reader?, fields, keys).await }
         },
     )?;
-    stores.func_wrap(
+    call(
+        &mut stores,
         "[method]store.changes",
-        |cx: Cx<'_>, (this,): (Resource<StoreHandle>,)| -> Read<Vec<types::Change>> {
-            Ok((changes(&cx, &this),))
-        },
+        |cx, (this,): (Handle,)| (changes(cx, &this),),
     )?;
 
     let mut output = linker.instance(&name("output"))?;
-    output.func_wrap(
+    call(
+        &mut output,
         "write",
-        |mut cx: Cx<'_>, (name, content): (String, String)| {
-            Ok((write(&mut cx, &name, content.into_bytes()),))
-        },
+        |cx, (name, content): (String, String)| (write(cx, &name, content.into_bytes()),),
     )?;
-    output.func_wrap(
+    call(
+        &mut output,
         "write-bytes",
-        |mut cx: Cx<'_>, (name, content): (String, Vec<u8>)| Ok((write(&mut cx, &name, content),)),
+        |cx, (name, content): (String, Vec<u8>)| (write(cx, &name, content),),
     )?;
 
-    linker.instance(&name("log"))?.func_wrap("log", log)?;
-    linker
-        .instance(&name("config"))?
-        .func_wrap("get", |cx: Cx<'_>, ()| Ok((Arc::clone(&cx.data().config),)))?;
+    call(&mut linker.instance(&name("log"))?, "log", log)?;
+    call(&mut linker.instance(&name("config"))?, "get", |cx, ()| {
+        (Arc::clone(&cx.data().config),)
+    })?;
     Ok(())
+}
+
+/// Links a function, and counts what passes.
+fn call<P, R>(
+    interface: &mut LinkerInstance<'_, GuestState>,
+    name: &str,
+    function: impl Fn(&mut Cx<'_>, P) -> R + Send + Sync + 'static,
+) -> wasmtime::Result<()>
+where
+    P: ComponentNamedList + Lift + Copied + 'static,
+    R: ComponentNamedList + Lower + Copied + 'static,
+{
+    interface.func_wrap(name, move |mut cx: Cx<'_>, arguments: P| {
+        cx.data_mut().copies.called(&arguments);
+        let answer = function(&mut cx, arguments);
+        cx.data_mut().copies.gave(&answer);
+        Ok(answer)
+    })
+}
+
+/// Likewise a read that may have to fetch.
+fn read<P, T, F>(
+    interface: &mut LinkerInstance<'_, GuestState>,
+    name: &str,
+    function: impl Fn(&Cx<'_>, P) -> F + Send + Sync + 'static,
+) -> wasmtime::Result<()>
+where
+    P: ComponentNamedList + Lift + Copied + 'static,
+    F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    T: Copied + Send + 'static,
+    (Result<T, StoreError>,): ComponentNamedList + Lower,
+{
+    interface.func_wrap_async(name, move |mut cx: Cx<'_>, arguments: P| {
+        cx.data_mut().copies.called(&arguments);
+        let answer = function(&cx, arguments);
+        Box::new(async move {
+            let answer = answer.await;
+            cx.data_mut().copies.gave(&answer);
+            Ok((answer,))
+        })
+    })
 }
 
 /// Selects; paths that are more than names, indices and wildcards on a thread of their own.
@@ -228,10 +269,6 @@ fn reader(cx: &Cx<'_>, this: &Resource<StoreHandle>) -> Result<Reader, StoreErro
     });
     let until = tokio::time::Instant::now() + left / 4 * 3;
     Ok(bodies.reader(store, limits.answer_bytes, until))
-}
-
-fn answer<T>(result: Result<T, StoreError>) -> Read<T> {
-    Ok((result,))
 }
 
 impl From<ReadError> for StoreError {
@@ -313,9 +350,9 @@ fn write(cx: &mut Cx<'_>, name: &str, content: Vec<u8>) -> Result<(), OutputErro
 }
 
 fn log(
-    mut cx: Cx<'_>,
+    cx: &mut Cx<'_>,
     (level, target, message, fields): (Level, String, String, Vec<(String, String)>),
-) -> wasmtime::Result<()> {
+) {
     let state = cx.data_mut();
     if target == PANIC_TARGET {
         state.panic_text = Some(message.chars().take(4_096).collect());
@@ -332,5 +369,4 @@ fn log(
         message,
         fields,
     });
-    Ok(())
 }

@@ -20,11 +20,13 @@ use wasmtime::{
 
 use super::{
     bindings::{exports::haptic::plugin::callbacks as wit, types},
+    clock::GuestTime,
     guest::{Call, GuestState, LogLevel, LogSink, Logger},
     limits::{Limiter, Limits, MAX_INSTANCES, MAX_MEMORIES, MAX_TABLES, WASI_HANDLES, size},
     outputs::{Outputs, Pending},
     runtime::{Exports, Plugin},
     stdio::LineSink,
+    usage::{Copies, Usage},
 };
 
 /// Time a callback may take beyond its limit while a host function runs: those
@@ -110,7 +112,8 @@ impl Instance {
         config: &str,
         logs: LogSink,
     ) -> Result<Self, CallError> {
-        let logger = Arc::new(Logger::new(logs, limits));
+        let time = plugin.clock.guest_time();
+        let logger = Arc::new(Logger::new(logs, limits).timed(time.clone()));
         let sink = |level, target| {
             LineSink::new(
                 Arc::clone(&logger),
@@ -125,7 +128,12 @@ impl Instance {
             callback: INSTANTIATION,
             message: chain(&error),
         });
-        let wasi = wasi?.stdout(stdout.clone()).stderr(stderr.clone()).build();
+        let mut wasi = wasi?;
+        wasi.stdout(stdout.clone()).stderr(stderr.clone());
+        if let Some(time) = &time {
+            time.install(&mut wasi);
+        }
+        let wasi = wasi.build();
         let mut table = ResourceTable::new();
         table.set_max_capacity(WASI_HANDLES);
         let state = GuestState {
@@ -138,6 +146,9 @@ impl Instance {
             stderr,
             config: Arc::from(config),
             call: None,
+            time,
+            copies: Copies::default(),
+            fuel: plugin.counts_fuel.then_some(u64::MAX),
             deadline: None,
             handles: 0,
             panic_text: None,
@@ -158,14 +169,14 @@ impl Instance {
                 UpdateDeadline::Continue(1)
             })
         });
-        start_clock(&mut store);
+        begin(&mut store);
         let limit = limits.callback_time;
-        let made =
-            tokio::time::timeout(limit + GRACE, plugin.pre.instantiate_async(&mut store)).await;
+        let time = store.data().time.clone();
+        let made = within(limit, time, plugin.pre.instantiate_async(&mut store)).await;
         match made {
             Ok(Ok(exports)) => Ok(Self { store, exports }),
             Ok(Err(error)) => Err(explain(&mut store, INSTANTIATION, &error)),
-            Err(_elapsed) => Err(CallError::Timeout {
+            Err(TimeIsOver) => Err(CallError::Timeout {
                 callback: INSTANTIATION,
                 limit,
             }),
@@ -179,13 +190,14 @@ impl Instance {
     /// [`CallError`].
     pub async fn describe(&mut self) -> Result<Vec<WatchSpec>, CallError> {
         let config = Arc::clone(&self.store.data().config);
-        start_clock(&mut self.store);
-        let limit = self.store.data().limits.callback_time;
+        begin(&mut self.store);
+        let state = self.store.data();
+        let (limit, time) = (state.limits.callback_time, state.time.clone());
         let call = self
             .exports
             .haptic_plugin_callbacks()
             .call_describe(&mut self.store, &config);
-        let result = tokio::time::timeout(limit + GRACE, call).await;
+        let result = within(limit, time, call).await;
         let outcome = self.settle("describe", result);
         self.flush_logs();
         let watches = outcome?;
@@ -210,7 +222,7 @@ impl Instance {
             outputs: Pending::default(),
         });
         let began = Instant::now();
-        start_clock(&mut self.store);
+        begin(&mut self.store);
         let (name, result) = self.run(callback, watch_name).await;
         let outcome = self.settle(name, result);
         self.flush_logs();
@@ -232,6 +244,29 @@ impl Instance {
         })
     }
 
+    /// Gives each call this much fuel, where it is counted: a call that needs more fails.
+    /// Default: as good as endless.
+    pub fn limit_fuel(&mut self, fuel: u64) {
+        let given = &mut self.store.data_mut().fuel;
+        *given = given.map(|_| fuel);
+    }
+
+    /// What the last call used, also one that failed.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let state = self.store.data();
+        let fuel = state.fuel.map(|given| {
+            let left = self.store.get_fuel().unwrap_or(given);
+            given.saturating_sub(left)
+        });
+        Usage {
+            fuel,
+            memory: state.limiter.memory_used(),
+            slept: state.time.as_ref().map_or(Duration::ZERO, GuestTime::slept),
+            ..state.copies.usage()
+        }
+    }
+
     /// Logs what the guest wrote without a newline, and how much it flooded.
     fn flush_logs(&self) {
         let state = self.store.data();
@@ -245,7 +280,8 @@ impl Instance {
         callback: &Callback,
         watch_name: &str,
     ) -> (&'static str, Returned<Result<(), String>>) {
-        let within = self.store.data().limits.callback_time + GRACE;
+        let state = self.store.data();
+        let (limit, time) = (state.limits.callback_time, state.time.clone());
         let exports = self.exports.haptic_plugin_callbacks();
         let store = &mut self.store;
         let handle = |watch: usize| Resource::new_borrow(u32::try_from(watch).unwrap_or(u32::MAX));
@@ -257,7 +293,7 @@ impl Instance {
             } => {
                 let call =
                     exports.call_on_sync_complete(store, handle(*watch), count(*initial_count));
-                ("on-sync-complete", tokio::time::timeout(within, call).await)
+                ("on-sync-complete", within(limit, time, call).await)
             }
             Callback::Change {
                 watch,
@@ -271,7 +307,7 @@ impl Instance {
                     is_initial_sync: *is_initial_sync,
                 };
                 let call = exports.call_on_change(store, handle(*watch), stats);
-                ("on-change", tokio::time::timeout(within, call).await)
+                ("on-change", within(limit, time, call).await)
             }
             Callback::Resource { watch: _, event } => {
                 let event = match event {
@@ -279,11 +315,11 @@ impl Instance {
                     ResourceEvent::Deleted(object) => types::ResourceEvent::Deleted(json(object)),
                     ResourceEvent::Absent => types::ResourceEvent::Absent,
                 };
+                let copies = &mut store.data_mut().copies;
+                copies.gave(watch_name);
+                copies.gave(&event);
                 let call = exports.call_on_resource_change(store, watch_name, &event);
-                (
-                    "on-resource-change",
-                    tokio::time::timeout(within, call).await,
-                )
+                ("on-resource-change", within(limit, time, call).await)
             }
         }
     }
@@ -295,12 +331,15 @@ impl Instance {
     ) -> Result<T, CallError> {
         match result {
             Ok(Ok(Ok(value))) => Ok(value),
-            Ok(Ok(Err(message))) => Err(CallError::Refused {
-                callback,
-                message: message.chars().take(MAX_MESSAGE).collect(),
-            }),
+            Ok(Ok(Err(message))) => {
+                self.store.data_mut().copies.took(&message);
+                Err(CallError::Refused {
+                    callback,
+                    message: message.chars().take(MAX_MESSAGE).collect(),
+                })
+            }
             Ok(Err(error)) => Err(explain(&mut self.store, callback, &error)),
-            Err(_elapsed) => Err(CallError::Timeout {
+            Err(TimeIsOver) => Err(CallError::Timeout {
                 callback,
                 limit: self.store.data().limits.callback_time,
             }),
@@ -313,7 +352,29 @@ fn json(object: &Object) -> String {
     object.body().map_or("", Body::as_str).to_owned()
 }
 
-type Returned<T> = Result<wasmtime::Result<T>, tokio::time::error::Elapsed>;
+type Returned<T> = Result<wasmtime::Result<T>, TimeIsOver>;
+
+/// A call has used up its time, of the machine's or of its own.
+struct TimeIsOver;
+
+/// Waits for a call, and gives it up when its time is over.
+async fn within<T>(
+    limit: Duration,
+    time: Option<GuestTime>,
+    call: impl Future<Output = T>,
+) -> Result<T, TimeIsOver> {
+    let over = async {
+        match time {
+            Some(time) => time.over().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = tokio::time::timeout(limit + GRACE, call) => result.map_err(|_elapsed| TimeIsOver),
+        () = over => Err(TimeIsOver),
+    }
+}
 
 /// Characters of a plugin's error text that are kept.
 const MAX_MESSAGE: usize = 4_096;
@@ -321,8 +382,17 @@ const MAX_MESSAGE: usize = 4_096;
 /// What errors call the start code of a component.
 const INSTANTIATION: &str = "instantiation";
 
-fn start_clock(store: &mut Store<GuestState>) {
+/// A call begins: its time, its fuel, and what is counted of it.
+fn begin(store: &mut Store<GuestState>) {
+    if let Some(fuel) = store.data().fuel {
+        let given = store.set_fuel(fuel);
+        debug_assert!(given.is_ok(), "the engine of this plugin counts fuel");
+    }
     let state = store.data_mut();
+    state.copies = Copies::default();
+    if let Some(time) = &state.time {
+        time.begin(state.limits.callback_time);
+    }
     state.deadline = Some(Instant::now() + state.limits.callback_time);
     // What the guest survived explains nothing that comes later.
     state.limiter.take_denial();
@@ -368,6 +438,10 @@ fn explain(
             callback,
             limit: state.limits.callback_time,
         };
+    }
+    if let (Some(Trap::OutOfFuel), Some(fuel)) = (trap, state.fuel) {
+        let limit = format!("it used more than {fuel} of fuel");
+        return CallError::Limit { callback, limit };
     }
     let cause = error.root_cause().to_string();
     let denial = state.limiter.take_denial();

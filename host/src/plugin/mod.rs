@@ -4,6 +4,7 @@
 
 mod bindings;
 mod cache;
+mod clock;
 mod contract;
 mod digest;
 mod guest;
@@ -15,7 +16,9 @@ mod runtime;
 mod sandbox;
 mod stdio;
 mod surface;
+mod usage;
 
+pub use clock::{Clock, VirtualClock};
 pub use contract::ContractError;
 pub use digest::Digest;
 pub(crate) use guest::Logger;
@@ -28,3 +31,4 @@ pub use runtime::{
 };
 pub use sandbox::{DirGrant, EnvGrant, Sandbox, SandboxError};
 pub use surface::{Interface, Surface};
+pub use usage::Usage;

@@ -20,6 +20,7 @@ use wasmtime::{
 use super::{
     bindings::{Plugin as World, PluginPre as WorldPre},
     cache,
+    clock::{self, Clock},
     contract::{self, ContractError},
     digest::Digest,
     guest::{GuestState, LogSink},
@@ -42,6 +43,12 @@ pub struct RuntimeOptions {
     /// Folder for compiled components; `None`: compile every time. One that cannot be used
     /// is reported in the log, and nothing else.
     pub cache_dir: Option<PathBuf>,
+    /// The time that plugins see, unless they are given another with [`Plugin::with_clock`].
+    /// Default: the machine's.
+    pub clock: Clock,
+    /// Count what guests execute, for [`Usage::fuel`](super::Usage::fuel): the same steps cost the
+    /// same fuel on every machine. Code is larger and slower for it. Default: false.
+    pub count_fuel: bool,
 }
 
 /// Why the runtime could not be set up.
@@ -117,6 +124,8 @@ pub struct Runtime {
     engine: Engine,
     linker: Arc<Linker<GuestState>>,
     cache: Option<Cache>,
+    clock: Clock,
+    count_fuel: bool,
     _ticker: Arc<Ticker>,
 }
 
@@ -136,12 +145,16 @@ impl Runtime {
     /// [`RuntimeError`] when wasmtime cannot run on this machine.
     pub fn new(options: &RuntimeOptions) -> Result<Self, RuntimeError> {
         let mut config = Config::new();
-        config.epoch_interruption(true).wasm_component_model(true);
+        config
+            .epoch_interruption(true)
+            .wasm_component_model(true)
+            .consume_fuel(options.count_fuel);
         let cache = options.cache_dir.as_deref().and_then(cache::open);
         config.cache(cache.clone());
         let engine = Engine::new(&config).map_err(RuntimeError::Engine)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(RuntimeError::Engine)?;
+        clock::add_to_linker(&mut linker).map_err(RuntimeError::Engine)?;
         imports::add_to_linker(&mut linker).map_err(RuntimeError::Engine)?;
         let stop = Arc::new(AtomicBool::new(false));
         let ticker = Ticker(Arc::clone(&stop));
@@ -162,6 +175,8 @@ impl Runtime {
             engine,
             linker: Arc::new(linker),
             cache,
+            clock: options.clock.clone(),
+            count_fuel: options.count_fuel,
             _ticker: Arc::new(ticker),
         })
     }
@@ -241,6 +256,8 @@ impl Runtime {
             size: bytes.len(),
             compilation,
             sandbox: Sandbox::default(),
+            clock: self.clock.clone(),
+            counts_fuel: self.count_fuel,
             digest: Digest::of(bytes),
             engine: self.engine.clone(),
             pre,
@@ -288,6 +305,8 @@ pub struct Plugin {
     size: usize,
     compilation: Compilation,
     pub(super) sandbox: Sandbox,
+    pub(super) clock: Clock,
+    pub(super) counts_fuel: bool,
     digest: Digest,
     pub(super) engine: Engine,
     pub(super) pre: WorldPre<GuestState>,
@@ -326,6 +345,13 @@ impl Plugin {
     #[must_use]
     pub fn with_sandbox(mut self, sandbox: Sandbox) -> Self {
         self.sandbox = sandbox;
+        self
+    }
+
+    /// The same plugin with this clock: its instances see no other.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
         self
     }
 

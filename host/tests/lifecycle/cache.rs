@@ -19,6 +19,7 @@ use crate::{
 fn loads_from_cache(cache: &Path) -> bool {
     let options = RuntimeOptions {
         cache_dir: Some(cache.to_owned()),
+        ..RuntimeOptions::default()
     };
     let runtime = Runtime::new(&options).unwrap();
     let plugin = runtime.load(&guest("hello_plugin")).unwrap();

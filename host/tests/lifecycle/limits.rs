@@ -14,7 +14,7 @@ struct Case {
     sentence: &'static str,
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     Case {
         mode: "memory",
         flag: "--memory-limit",
@@ -24,6 +24,13 @@ const CASES: [Case; 6] = [
     },
     Case {
         mode: "loop",
+        flag: "--callback-timeout",
+        field: "callbackTimeout",
+        value: "300ms",
+        sentence: "on-sync-complete ran longer than its limit of 300ms (raise it with --callback-timeout)",
+    },
+    Case {
+        mode: "sleep",
         flag: "--callback-timeout",
         field: "callbackTimeout",
         value: "300ms",

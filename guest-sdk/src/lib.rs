@@ -65,7 +65,7 @@
 //! - [`Resource`](resource): a struct as a typed view of a watch. [`Cache`]: its objects, kept and
 //!   brought up to date by what changed.
 //! - [`Store`], [`Columns`], [`all_synced`]: reads.
-//! - [`output`], [`log`], [`Config`], [`Settings`]: writes, log lines, settings.
+//! - [`output`], [`log`], [`Config`], [`Settings`]: writes, log lines, settings. [`time`]: the date.
 //!
 //! Features: `log` and `tracing` make what libraries log with those crates the plugin's lines;
 //! `k8s-openapi` adds [`Watch::of`](Watch) for its types, which every typed read can answer with.
@@ -96,6 +96,7 @@ mod session;
 pub mod settings;
 pub mod store;
 mod sys;
+pub mod time;
 mod watch;
 
 pub use cache::Cache;

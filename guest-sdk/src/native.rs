@@ -56,6 +56,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::SystemTime;
 
 use crate::log::Level;
 use crate::output::OutputError;
@@ -111,6 +112,10 @@ pub trait Backend {
     fn log(&self, level: Level, target: &str, message: &str, fields: &[(&str, &str)]);
     /// JSON text of the plugin's settings; `{}` for none.
     fn config(&self) -> String;
+    /// The date, for [`time::now`](crate::time::now). By default the machine's.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
 }
 
 thread_local! {
@@ -142,6 +147,7 @@ fn installed() -> Option<Rc<dyn Backend>> {
 pub(crate) mod sys {
     use std::marker::PhantomData;
     use std::rc::Rc;
+    use std::time::SystemTime;
 
     use super::{Backend, installed};
     use crate::log::Level;
@@ -250,5 +256,9 @@ pub(crate) mod sys {
 
     pub(crate) fn config() -> String {
         installed().map_or_else(|| "{}".to_owned(), |backend| backend.config())
+    }
+
+    pub(crate) fn now() -> SystemTime {
+        installed().map_or_else(SystemTime::now, |backend| backend.now())
     }
 }

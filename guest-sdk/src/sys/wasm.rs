@@ -1,5 +1,7 @@
 //! The host's imports.
 
+use std::time::SystemTime;
+
 use crate::bindings::haptic::plugin::{
     config as wit_config, log as wit_log, output, stores, types,
 };
@@ -104,6 +106,10 @@ pub(crate) fn log(level: Level, target: &str, message: &str, fields: &[(&str, &s
 
 pub(crate) fn config() -> String {
     wit_config::get()
+}
+
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 fn change(change: types::Change) -> Change {

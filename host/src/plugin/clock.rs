@@ -19,11 +19,7 @@ use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::{
     HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiCtxView, WasiView, async_trait,
     clocks::WasiClocksCtxView,
-    p2::{
-        DynPollable, Pollable,
-        bindings::clocks::monotonic_clock::{self, Host as _},
-        subscribe,
-    },
+    p2::{DynPollable, Pollable, bindings::clocks::monotonic_clock, subscribe},
 };
 
 use super::guest::GuestState;

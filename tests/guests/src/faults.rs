@@ -8,6 +8,8 @@ use std::{
 
 use haptic_guest::{Error, Scope, Store, Watch, log, output};
 
+use crate::clocks;
+
 /// What a page that takes text for markup would run.
 pub(crate) const MARKUP: &str = "<img src=x onerror=\"window.executed=1\">";
 
@@ -60,6 +62,11 @@ pub(crate) fn misbehave(mode: &str, store: &Store<'_>) -> Result<(), Error> {
             log::info!("it begins");
             std::thread::sleep(Duration::from_secs(1));
             output::write("slow", "it ended\n")?;
+        }
+        "clocks" => output::write("clocks", &clocks::look())?,
+        "busy-wait" => {
+            log::info!("it begins");
+            clocks::wait_busily();
         }
         "memory" => {
             let mut hoard = Vec::new();

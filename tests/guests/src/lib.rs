@@ -3,22 +3,25 @@
 //! true`, until it is told of its first objects; modes that begin with `describe-` go wrong at
 //! once.
 
+mod clocks;
 mod faults;
 
 use std::time::Duration;
 
 use haptic_guest::{
-    ChangeKind, ChangeStats, Config, Error, Plugin, ResourceEvent, Store, Watch, all_synced, log,
-    output,
+    Cache, ChangeKind, ChangeStats, Config, Error, Plugin, Resource, ResourceEvent, Store, Watch,
+    all_synced, log, output,
 };
 use serde::Deserialize;
 
-/// Every way to misbehave, and the three modes that do not: a test holds this list against the
+/// Every way to misbehave, and the few modes that do not: a test holds this list against the
 /// tests, so that each guest has one.
 pub const MODES: &[&str] = &[
     "report",
     "read-all",
     "read-cached",
+    "clocks",
+    "incremental",
     "panic",
     "err",
     "err-twice",
@@ -31,6 +34,7 @@ pub const MODES: &[&str] = &[
     "deep-select",
     "sleep",
     "slow",
+    "busy-wait",
     "memory",
     "recursion",
     "huge-output",
@@ -80,6 +84,7 @@ pub struct Guest {
     mode: String,
     at_sync: bool,
     changes_seen: u32,
+    colours: Cache<Coloured>,
 }
 
 impl Plugin for Guest {
@@ -125,6 +130,7 @@ impl Plugin for Guest {
             mode,
             at_sync,
             changes_seen: 0,
+            colours: Cache::of("configmaps"),
         })
     }
 
@@ -140,6 +146,7 @@ impl Plugin for Guest {
         match self.mode.as_str() {
             "read-all" => self.read_all("sync", name),
             "read-cached" => read_cached(store),
+            "incremental" if name == "configmaps" => self.render_changed(),
             "markup" => Ok(output::write(faults::MARKUP, "")?),
             mode if self.at_sync && name == "configmaps" => faults::misbehave(mode, store),
             _ => Ok(()),
@@ -151,6 +158,7 @@ impl Plugin for Guest {
         match self.mode.as_str() {
             "read-all" => self.read_all("change", store.name())?,
             "read-cached" => read_cached(store)?,
+            "incremental" => return self.render_changed(),
             "err-twice" if self.changes_seen <= 2 => {
                 output::write("half-written", "")?;
                 return Err(Error::new(format!(
@@ -184,6 +192,14 @@ fn watches() -> Vec<Watch> {
             .keep_fields(["spec.ports"]),
         Watch::object("settings", "v1", "configmaps", "settings").own_namespace(),
     ]
+}
+
+/// A ConfigMap of the collection.
+#[derive(Resource)]
+#[resource(api_version = "v1", plural = "configmaps")]
+struct Coloured {
+    #[field("data.colour")]
+    colour: Option<String>,
 }
 
 /// What the plugin was told, from both sides that must agree (C3).
@@ -223,6 +239,20 @@ fn read_cached(store: &Store<'_>) -> Result<(), Error> {
 }
 
 impl Guest {
+    /// A file for each object that changed since everything was read.
+    fn render_changed(&mut self) -> Result<(), Error> {
+        let update = self.colours.update()?;
+        if update.is_complete {
+            output::write("count", &format!("{}\n", self.colours.len()))?;
+            return Ok(());
+        }
+        for key in &update.changed {
+            let colour = self.colours.get(key).and_then(|map| map.colour.as_deref());
+            output::write(&format!("colours/{key}"), colour.unwrap_or("none"))?;
+        }
+        Ok(())
+    }
+
     /// Every read that there is, written down.
     fn read_all(&self, when: &str, told: &str) -> Result<(), Error> {
         let mut text = format!("{when} {told} {}\n", Config::get().json());

@@ -4,21 +4,38 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 
-use haptic_core::spec::plan_all;
+use haptic_core::{engine::Engine, spec::plan_all};
 use haptic_guest::Plugin;
-use haptic_host::plugin::{CallError, Limits, LogLine, LogSink, Sandbox};
+use haptic_host::plugin::{CallError, Limits, LogLine, LogSink, Sandbox, VirtualClock};
 use serde_json::{Map, Value};
 
 use crate::{
-    harness::Harness,
+    budget::Budget,
+    harness::{Harness, Parts},
     native::Native,
     objects::Kinds,
     runner::{Component, Runner},
+    server::Server,
 };
 
-type Make = Box<dyn FnOnce(Limits, Sandbox, String, LogSink) -> Result<Box<dyn Runner>, LoadError>>;
+type Make = Box<dyn FnOnce(Setup) -> Result<Box<dyn Runner>, LoadError>>;
+
+/// The date at which tests begin: 1 January 2025, midnight in Greenwich.
+const BEGINNING: Duration = Duration::from_secs(1_735_689_600);
+
+/// What a runner is made from.
+pub(crate) struct Setup {
+    pub(crate) limits: Limits,
+    pub(crate) sandbox: Sandbox,
+    /// JSON text.
+    pub(crate) settings: String,
+    pub(crate) logs: LogSink,
+    pub(crate) clock: VirtualClock,
+    pub(crate) count_fuel: bool,
+}
 
 /// A plugin that is about to be loaded: see [`Harness::wasm`] and [`Harness::native`].
 #[must_use = "`load()` makes the test"]
@@ -30,6 +47,10 @@ pub struct Builder {
     kinds: Kinds,
     own_namespace: String,
     ignore_unwatched: bool,
+    began: SystemTime,
+    random_seed: u64,
+    count_fuel: bool,
+    budget: Budget,
 }
 
 /// Why a plugin cannot be tested. The same refusals as the host's.
@@ -84,21 +105,20 @@ impl Harness {
     /// is found in a workspace too. The file is not built by this: build it before.
     pub fn wasm(path: impl AsRef<Path>) -> Builder {
         let path = path.as_ref().to_owned();
-        Builder::new(Box::new(move |limits, sandbox, settings, logs| {
-            let component = Component::load(&path, limits, sandbox, settings, logs)?;
-            Ok(Box::new(component))
+        Builder::new(Box::new(move |setup| {
+            Ok(Box::new(Component::load(&path, setup)?))
         }))
     }
 
     /// The plugin type itself, natively: breakpoints work, and nothing need be built.
     ///
     /// Reads, outputs, changes and callbacks are those of a component. What only a
-    /// component has: limits of memory, time and handles, a sandbox, and stdout and stderr as
-    /// log lines. A panic counts as a trap.
+    /// component has: limits of memory, time and handles, [budgets](Budget), a sandbox, stdout and
+    /// stderr as log lines, and virtual time for whoever asks: natively the standard library has
+    /// the machine's clocks and sleeps for real, and only `haptic_guest::time` knows the test's
+    /// date. A panic counts as a trap.
     pub fn native<P: Plugin>() -> Builder {
-        Builder::new(Box::new(|limits, _sandbox, settings, logs| {
-            Ok(Box::new(Native::<P>::new(limits, settings, logs)?))
-        }))
+        Builder::new(Box::new(|setup| Ok(Box::new(Native::<P>::new(setup)?))))
     }
 
     /// Both ways to run a plugin, for a test that is to hold in both:
@@ -187,6 +207,10 @@ impl Builder {
             kinds: Kinds::default(),
             own_namespace: "default".to_owned(),
             ignore_unwatched: false,
+            began: SystemTime::UNIX_EPOCH + BEGINNING,
+            random_seed: 1,
+            count_fuel: false,
+            budget: Budget::new(),
         }
     }
 
@@ -236,6 +260,33 @@ impl Builder {
         self
     }
 
+    /// The date at which the test begins, from which virtual time counts. Default: 1 January 2025,
+    /// midnight in Greenwich.
+    pub fn starts_at(mut self, date: SystemTime) -> Self {
+        self.began = date;
+        self
+    }
+
+    /// The seed of the random numbers that a component draws, also for the order of its hash
+    /// maps: outputs should not depend on it. Each instance draws the same. Default: 1.
+    pub fn random_seed(mut self, seed: u64) -> Self {
+        self.random_seed = seed;
+        self
+    }
+
+    /// The budget of each callback. One of fuel has it [counted](Builder::count_fuel).
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Counts the fuel of a component, for [`Harness::cost`] and [`Budget::fuel`]. It is compiled
+    /// in another way for that than for production, and is slower.
+    pub fn count_fuel(mut self) -> Self {
+        self.count_fuel = true;
+        self
+    }
+
     /// Loads the plugin and asks for its watches. Nothing is delivered yet.
     ///
     /// # Errors
@@ -251,7 +302,16 @@ impl Builder {
                     .push(line)
             })
         };
-        let mut runner = (self.make)(self.limits, self.sandbox, self.settings.to_string(), logs)?;
+        let clock = VirtualClock::new(self.began, self.random_seed);
+        let count_fuel = self.count_fuel || self.budget.has_fuel();
+        let mut runner = (self.make)(Setup {
+            limits: self.limits,
+            sandbox: self.sandbox,
+            settings: self.settings.to_string(),
+            logs,
+            clock: clock.clone(),
+            count_fuel,
+        })?;
         let specs = runner.describe().map_err(|error| match error {
             CallError::Refused { message, .. } => LoadError::Settings(message),
             error => LoadError::Start(error),
@@ -265,13 +325,16 @@ impl Builder {
             ]));
         }
         let plans: Vec<_> = plans.into_iter().map(Arc::new).collect();
-        Ok(Harness::start(
+        let parts = Parts {
             runner,
-            lines,
-            &plans,
-            &self.own_namespace,
-            self.kinds,
-            self.ignore_unwatched,
-        ))
+            logs: lines,
+            clock,
+            count_fuel,
+            budget: self.budget,
+        };
+        let mut engine = Engine::new();
+        let plugin = engine.add_plugin("plugin", &plans, &self.own_namespace);
+        let server = Server::new(&engine, self.kinds, self.ignore_unwatched);
+        Ok(Harness::start(parts, engine, plugin, server, plans))
     }
 }

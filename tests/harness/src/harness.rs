@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use haptic_core::{
@@ -15,67 +15,72 @@ use haptic_core::{
 };
 use haptic_host::{
     cached::Bodies,
-    plugin::{CallError, LogLine},
+    plugin::{CallError, LogLine, VirtualClock},
 };
 use serde_json::Value;
 
 use crate::{
-    objects::{Kinds, Objects},
+    budget::{self, Budget, Costs},
+    faults::Fault,
+    objects::Objects,
     report::{Callback, CallbackKind, Failures, StepError},
-    runner::Runner,
+    runner::{Called, Runner},
     server::{News, Server},
 };
 
 /// A plugin under test, and the cluster that it sees.
 ///
 /// Time is virtual and stands still but for [`advance`](Harness::advance) and
-/// [`settle`](Harness::settle); callbacks take none of it. Every step runs the callbacks
+/// [`settle`](Harness::settle); callbacks take none of it, unless they sleep. A component has no
+/// other time: its wall clock is at [`date`](Harness::date), its monotonic clock at
+/// [`now`](Harness::now), a sleep returns at once and moves time by its length, and one beyond the
+/// callback's time limit is cut off there. Every step runs the callbacks
 /// that are due at its moment, in the host's order, and panics with a report when one
 /// fails; its `try_` twin returns the report instead.
 pub struct Harness {
+    parts: Parts,
     engine: Engine,
     plugin: PluginId,
-    runner: Box<dyn Runner>,
-    server: Server,
+    pub(crate) server: Server,
     bodies: Bodies,
-    watches: Vec<Arc<WatchPlan>>,
+    pub(crate) watches: Vec<Arc<WatchPlan>>,
     now: Time,
-    logs: Arc<Mutex<Vec<LogLine>>>,
     callbacks: Vec<Callback>,
-    faults: VecDeque<Fault>,
+    costs: Costs,
+    pub(crate) faults: VecDeque<Fault>,
     outputs: BTreeMap<String, Vec<u8>>,
 }
 
-/// What is to happen to a callback.
-enum Fault {
-    /// It traps at its end.
-    Trap,
-    /// Its outputs are not committed, for this reason.
-    Commit(String),
+/// What the plugin runs on.
+pub(crate) struct Parts {
+    pub(crate) runner: Box<dyn Runner>,
+    pub(crate) logs: Arc<Mutex<Vec<LogLine>>>,
+    /// What the plugin sees of time.
+    pub(crate) clock: VirtualClock,
+    /// Whether that was asked for, natively too.
+    pub(crate) count_fuel: bool,
+    /// Of each callback.
+    pub(crate) budget: Budget,
 }
 
 impl Harness {
     pub(crate) fn start(
-        runner: Box<dyn Runner>,
-        logs: Arc<Mutex<Vec<LogLine>>>,
-        plans: &[Arc<WatchPlan>],
-        own_namespace: &str,
-        kinds: Kinds,
-        ignore_unwatched: bool,
+        parts: Parts,
+        engine: Engine,
+        plugin: PluginId,
+        server: Server,
+        watches: Vec<Arc<WatchPlan>>,
     ) -> Self {
-        let mut engine = Engine::new();
-        let plugin = engine.add_plugin("plugin", plans, own_namespace);
-        let server = Server::new(&engine, kinds, ignore_unwatched);
         Self {
+            parts,
             engine,
             plugin,
-            runner,
             bodies: server.cluster.bodies(),
             server,
-            watches: plans.to_vec(),
+            watches,
             now: Time::ZERO,
-            logs,
             callbacks: Vec::new(),
+            costs: Costs::default(),
             faults: VecDeque::new(),
             outputs: BTreeMap::new(),
         }
@@ -207,6 +212,11 @@ impl Harness {
     /// # Errors
     /// The callbacks that failed; time has passed to the end all the same.
     pub fn try_advance(&mut self, time: Duration) -> Result<(), StepError> {
+        self.costs.step = None;
+        self.pass(time)
+    }
+
+    fn pass(&mut self, time: Duration) -> Result<(), StepError> {
         let until = self.now + time;
         let from = self.mark();
         self.run_due();
@@ -214,10 +224,11 @@ impl Harness {
             if due <= self.now {
                 break;
             }
-            self.now = due;
+            self.move_to(due);
             self.run_due();
         }
-        self.now = until;
+        // A callback may have slept for longer.
+        self.move_to(self.now.max(until));
         self.failures(from)
     }
 
@@ -236,9 +247,10 @@ impl Harness {
     /// # Errors
     /// The callbacks that failed; what is still pending stays so.
     pub fn try_settle(&mut self) -> Result<(), StepError> {
-        self.try_advance(Duration::ZERO)?;
+        self.costs.step = None;
+        self.pass(Duration::ZERO)?;
         while let Some(due) = self.engine.next_due().filter(|due| *due > self.now) {
-            self.try_advance(due - self.now)?;
+            self.pass(due - self.now)?;
         }
         Ok(())
     }
@@ -247,6 +259,12 @@ impl Harness {
     #[must_use]
     pub fn now(&self) -> Duration {
         self.now.since_origin()
+    }
+
+    /// The date that the plugin sees: that of the test's beginning, and the time since.
+    #[must_use]
+    pub fn date(&self) -> SystemTime {
+        self.parts.clock.date()
     }
 
     /// The names of the watches that are not synced yet.
@@ -299,13 +317,20 @@ impl Harness {
 
     /// Takes the log lines and forgets them: what the next steps log stands alone.
     pub fn take_logs(&mut self) -> Vec<LogLine> {
-        std::mem::take(&mut *self.logs.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(
+            &mut *self
+                .parts
+                .logs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// Everything that the plugin logged so far, failed callbacks included.
     #[must_use]
     pub fn logs(&self) -> Vec<LogLine> {
-        self.logs
+        self.parts
+            .logs
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
@@ -322,64 +347,6 @@ impl Harness {
         std::mem::take(&mut self.callbacks)
     }
 
-    /// From now on, objects of the resource that this watch is about cannot be fetched: reads
-    /// of a cached store that need one fail with `unavailable` and a text that ends with
-    /// `why`. What was fetched before is served until the watch's TTL is over.
-    ///
-    /// # Panics
-    /// When the plugin has no such watch.
-    #[track_caller]
-    pub fn unavailable(&mut self, watch: &str, why: &str) -> &mut Self {
-        let resource = self.resource(watch);
-        let why = why.to_owned();
-        self.server.cluster.lock().refused.insert(resource, why);
-        self
-    }
-
-    /// Takes back what [`unavailable`](Harness::unavailable) did.
-    ///
-    /// # Panics
-    /// When the plugin has no such watch.
-    #[track_caller]
-    pub fn available(&mut self, watch: &str) -> &mut Self {
-        let resource = self.resource(watch);
-        self.server.cluster.lock().refused.remove(&resource);
-        self
-    }
-
-    /// How often an object was fetched for a cached store of this watch's resource.
-    ///
-    /// # Panics
-    /// When the plugin has no such watch.
-    #[track_caller]
-    #[must_use]
-    pub fn fetches(&self, watch: &str) -> u64 {
-        let resource = self.resource(watch);
-        let state = self.server.cluster.lock();
-        state.fetches.get(&resource).copied().unwrap_or(0)
-    }
-
-    /// The next callback, or the one after those that were asked for before, traps: it runs, and
-    /// at its end the instance dies, as by a panic. Its outputs are dropped, and a new instance
-    /// is told everything.
-    pub fn trap_next(&mut self) -> &mut Self {
-        self.faults.push_back(Fault::Trap);
-        self
-    }
-
-    /// The next callback, or the one after those that were asked for before, returns ok, and
-    /// then its outputs cannot be committed: a disk is full, say. For the host that is a failed
-    /// callback, of which the plugin knows nothing but that its changes come again.
-    pub fn fail_commit(&mut self, why: &str) -> &mut Self {
-        self.faults.push_back(Fault::Commit(why.to_owned()));
-        self
-    }
-
-    /// Nothing that was asked for and has not happened will.
-    pub(crate) fn forget_faults(&mut self) {
-        self.faults.clear();
-    }
-
     /// Everything that exists, as the API server would show it: what was given and applied, and
     /// not deleted. In the order of API version, plural, namespace and name.
     #[must_use]
@@ -391,16 +358,6 @@ impl Harness {
             .values()
             .cloned()
             .collect()
-    }
-
-    /// API version and plural.
-    #[track_caller]
-    fn resource(&self, watch: &str) -> (String, String) {
-        let Some(plan) = self.watches.iter().find(|plan| plan.name == watch) else {
-            let names: Vec<_> = self.watches.iter().map(|plan| &plan.name).collect();
-            panic!("there is no watch `{watch}`, there are {names:?}");
-        };
-        (plan.resource.api_version(), plan.resource.resource.clone())
     }
 
     /// The plugin's watches, as the host understood them.
@@ -417,7 +374,13 @@ impl Harness {
         self
     }
 
+    fn move_to(&mut self, now: Time) {
+        self.now = now;
+        self.parts.clock.advance_to(now.since_origin());
+    }
+
     fn hear(&mut self, news: Vec<News>) -> Result<(), StepError> {
+        self.costs.step = None;
         let from = self.mark();
         for News {
             store,
@@ -459,9 +422,20 @@ impl Harness {
         let kind = CallbackKind::of(&callback);
         self.server.cluster.lock().now = self.now;
         let fault = self.faults.pop_front();
-        let mut called = self.runner.call(&callback, &watch, view, &self.bodies);
+        let Parts { runner, budget, .. } = &mut self.parts;
+        let Called {
+            result: mut called,
+            cost,
+        } = runner.call(&callback, &watch, view, &self.bodies, budget.fuel_limit());
+        let over_budget = cost.and_then(|cost| budget.exceeded(&cost));
+        let at = self.now.since_origin();
+        if let Some(cost) = cost {
+            budget::add(&mut self.costs.step, cost);
+            self.costs.last = Some(cost);
+            self.move_to(self.now + cost.slept);
+        }
         if matches!(fault, Some(Fault::Trap)) && called.is_ok() {
-            self.runner.kill();
+            self.parts.runner.kill();
             called = Err(CallError::Trap {
                 callback: callback.export(),
                 reason: "the test asked for it".to_owned(),
@@ -485,7 +459,6 @@ impl Harness {
             (Err(error), _) if error.instance_lives() => (Outcome::Failed, Vec::new(), Some(error)),
             (Err(error), _) => (Outcome::Died, Vec::new(), Some(error)),
         };
-        let at = self.now.since_origin();
         let ran = Callback {
             at,
             watch,
@@ -493,21 +466,39 @@ impl Harness {
             wrote,
             error,
             uncommitted,
+            cost,
+            over_budget,
         };
         self.callbacks.push(ran);
         self.engine.finished(self.now, self.plugin, outcome);
     }
 
+    pub(crate) fn counts_fuel(&self) -> bool {
+        self.parts.count_fuel
+    }
+
+    pub(crate) fn set_budget(&mut self, budget: Budget) {
+        self.parts.budget = budget;
+    }
+
+    pub(crate) fn costs(&self) -> Costs {
+        self.costs
+    }
+
     /// Where callbacks and logs stand: what comes after belongs to the step.
     fn mark(&self) -> (usize, usize) {
-        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let logs = self
+            .parts
+            .logs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         (self.callbacks.len(), logs.len())
     }
 
     fn failures(&self, (callbacks, logs): (usize, usize)) -> Result<(), StepError> {
         let ran = self.callbacks.iter().skip(callbacks);
         let failed: Vec<_> = ran
-            .filter(|callback| !callback.succeeded())
+            .filter(|callback| !callback.succeeded() || callback.over_budget.is_some())
             .cloned()
             .collect();
         if failed.is_empty() {

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
     sync::{Arc, Once},
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use haptic_core::{
@@ -27,13 +27,13 @@ use haptic_host::{
     cached::{Bodies, Reader},
     plugin::{
         CallError, Limits, LogLevel, LogLine, LogSink, OutputLimit, OutputName, Outputs, Pending,
-        WriteError,
+        VirtualClock, WriteError,
     },
 };
 
 use crate::{
-    builder::LoadError,
-    runner::{Runner, Threads},
+    builder::{LoadError, Setup},
+    runner::{Called, Runner, Threads},
 };
 
 /// A plugin type and its instance.
@@ -43,11 +43,12 @@ pub(crate) struct Native<P> {
 }
 
 impl<P: Plugin> Native<P> {
-    pub(crate) fn new(limits: Limits, settings: String, logs: LogSink) -> Result<Self, LoadError> {
+    pub(crate) fn new(setup: Setup) -> Result<Self, LoadError> {
         let host = Host {
-            limits,
-            settings,
-            logs,
+            limits: setup.limits,
+            settings: setup.settings,
+            logs: setup.logs,
+            clock: setup.clock,
             threads: Threads::start()?,
             call: RefCell::new(None),
         };
@@ -103,6 +104,23 @@ impl<P: Plugin> Runner for Native<P> {
         watch: &str,
         view: Arc<View>,
         bodies: &Bodies,
+        _fuel: u64,
+    ) -> Called {
+        self.deliver(callback, watch, view, bodies).into()
+    }
+
+    fn kill(&mut self) {
+        self.instance = None;
+    }
+}
+
+impl<P: Plugin> Native<P> {
+    fn deliver(
+        &mut self,
+        callback: &Callback,
+        watch: &str,
+        view: Arc<View>,
+        bodies: &Bodies,
     ) -> Result<Outputs, CallError> {
         if self.instance.is_none() {
             self.describe()?;
@@ -132,10 +150,6 @@ impl<P: Plugin> Runner for Native<P> {
             }
             None => Ok(outputs.into_outputs()),
         }
-    }
-
-    fn kill(&mut self) {
-        self.instance = None;
     }
 }
 
@@ -235,6 +249,7 @@ struct Host {
     limits: Limits,
     settings: String,
     logs: LogSink,
+    clock: VirtualClock,
     /// What waits for bodies of cached stores.
     threads: Threads,
     /// Present while a callback runs.
@@ -432,6 +447,10 @@ impl Backend for Host {
 
     fn config(&self) -> String {
         self.settings.clone()
+    }
+
+    fn now(&self) -> SystemTime {
+        self.clock.date()
     }
 }
 

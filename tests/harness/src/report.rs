@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use haptic_core::engine;
 use haptic_host::plugin::{CallError, LogLine};
 
-use crate::{logs::show, objects::ObjectError};
+use crate::{Cost, logs::show, objects::ObjectError};
 
 /// A callback that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,11 @@ pub struct Callback {
     /// It returned ok and counts as failed all the same, because its outputs were not committed:
     /// what [`fail_commit`](crate::Harness::fail_commit) said.
     pub uncommitted: Option<String>,
+    /// What it cost. `None`: natively, and when it could not be called, for the plugin had died
+    /// before and did not come up.
+    pub cost: Option<Cost>,
+    /// What it used beyond its [`Budget`](crate::Budget), which fails the step and nothing else.
+    pub over_budget: Option<String>,
 }
 
 impl Callback {
@@ -113,9 +118,17 @@ impl fmt::Display for Callback {
             CallbackKind::Absent => f.write_str("on-resource-change absent")?,
         }
         match (&self.error, &self.uncommitted) {
-            (Some(error), _) => write!(f, ": {error}"),
-            (None, Some(why)) => write!(f, ": its outputs were not committed: {why}"),
-            (None, None) => Ok(()),
+            (Some(error), _) => write!(f, ": {error}")?,
+            (None, Some(why)) => write!(f, ": its outputs were not committed: {why}")?,
+            (None, None) => {}
+        }
+        match &self.over_budget {
+            Some(exceeded) => write!(
+                f,
+                "{} it was over its budget: {exceeded}",
+                if self.succeeded() { ":" } else { ";" }
+            ),
+            None => Ok(()),
         }
     }
 }

@@ -11,28 +11,45 @@ use haptic_core::{engine::Callback, spec::WatchSpec, view::View};
 use haptic_host::{
     cached::Bodies,
     plugin::{
-        CallError, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions, Sandbox,
+        CallError, Clock, Instance, Limits, LogSink, Outputs, Plugin, Runtime, RuntimeOptions,
     },
 };
 
-use crate::builder::{LoadError, chain};
+use crate::{
+    Cost,
+    builder::{LoadError, Setup, chain},
+};
 
 /// One way of running a plugin.
 pub(crate) trait Runner {
     /// Makes the first instance and asks for its watches.
     fn describe(&mut self) -> Result<Vec<WatchSpec>, CallError>;
 
-    /// Runs a callback, on a new instance if the last one died.
+    /// Runs a callback, on a new instance if the last one died; `fuel` is where it ends.
     fn call(
         &mut self,
         callback: &Callback,
         watch: &str,
         view: Arc<View>,
         bodies: &Bodies,
-    ) -> Result<Outputs, CallError>;
+        fuel: u64,
+    ) -> Called;
 
     /// Ends the instance, as a trap does.
     fn kill(&mut self);
+}
+
+/// A callback that ran.
+pub(crate) struct Called {
+    pub(crate) result: Result<Outputs, CallError>,
+    /// `None`: nothing was counted.
+    pub(crate) cost: Option<Cost>,
+}
+
+impl From<Result<Outputs, CallError>> for Called {
+    fn from(result: Result<Outputs, CallError>) -> Self {
+        Self { result, cost: None }
+    }
 }
 
 /// A component under the host's limits.
@@ -46,18 +63,15 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    pub(crate) fn load(
-        path: &Path,
-        limits: Limits,
-        sandbox: Sandbox,
-        settings: String,
-        logs: LogSink,
-    ) -> Result<Self, LoadError> {
+    pub(crate) fn load(path: &Path, setup: Setup) -> Result<Self, LoadError> {
+        let plugin = compiled(&find(path)?, setup.count_fuel)?;
         Ok(Self {
-            plugin: compiled(&find(path)?)?.with_sandbox(sandbox),
-            limits,
-            settings,
-            logs,
+            plugin: plugin
+                .with_sandbox(setup.sandbox)
+                .with_clock(Clock::Virtual(setup.clock)),
+            limits: setup.limits,
+            settings: setup.settings,
+            logs: setup.logs,
             instance: None,
             threads: Threads::start()?,
         })
@@ -92,20 +106,28 @@ impl Runner for Component {
         watch: &str,
         view: Arc<View>,
         bodies: &Bodies,
-    ) -> Result<Outputs, CallError> {
+        fuel: u64,
+    ) -> Called {
         if self.instance.is_none() {
             // Its watches are known; a new instance is told its settings all the same.
-            self.describe()?;
+            if let Err(error) = self.describe() {
+                return Err(error).into();
+            }
         }
         let Some(instance) = &mut self.instance else {
-            return Ok(Outputs::new());
+            return Ok(Outputs::new()).into();
         };
+        instance.limit_fuel(fuel);
         let call = instance.call(callback, watch, view, bodies);
         let result = self.threads.block_on(call);
+        let cost = Some(instance.usage());
         if result.as_ref().is_err_and(|error| !error.instance_lives()) {
             self.instance = None;
         }
-        result.map(|completed| completed.outputs)
+        Called {
+            result: result.map(|completed| completed.outputs),
+            cost,
+        }
     }
 
     fn kill(&mut self) {
@@ -175,17 +197,21 @@ fn in_repository(path: &Path) -> PathBuf {
     }
 }
 
-/// The runtime of this process and what it compiled: tests of one binary that load the
-/// same component compile it once.
+/// A runtime of this process and what it compiled: tests of one binary that load the same
+/// component compile it once. One counts fuel, and one runs what the host runs.
 struct Shared {
     runtime: Runtime,
     compiled: Mutex<HashMap<Vec<u8>, Plugin>>,
 }
 
-fn compiled(path: &Path) -> Result<Plugin, LoadError> {
-    static SHARED: OnceLock<Result<Shared, String>> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| {
-        let runtime = Runtime::new(&RuntimeOptions::default()).map_err(|error| chain(&error))?;
+fn compiled(path: &Path, count_fuel: bool) -> Result<Plugin, LoadError> {
+    static SHARED: [OnceLock<Result<Shared, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let shared = SHARED[usize::from(count_fuel)].get_or_init(|| {
+        let options = RuntimeOptions {
+            count_fuel,
+            ..RuntimeOptions::default()
+        };
+        let runtime = Runtime::new(&options).map_err(|error| chain(&error))?;
         Ok(Shared {
             runtime,
             compiled: Mutex::default(),

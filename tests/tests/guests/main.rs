@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod abuse;
+mod budgets;
 mod components;
 mod delivery;
 mod describe;
@@ -12,6 +13,7 @@ mod limits;
 mod neighbours;
 mod parity;
 mod sandbox;
+mod time;
 
 use std::time::Duration;
 
@@ -76,11 +78,13 @@ fn failure_of(builder: Builder) -> CallError {
 fn every_guest_has_a_test_style_19() {
     let sources = [
         include_str!("abuse.rs"),
+        include_str!("budgets.rs"),
         include_str!("delivery.rs"),
         include_str!("describe.rs"),
         include_str!("limits.rs"),
         include_str!("parity.rs"),
         include_str!("sandbox.rs"),
+        include_str!("time.rs"),
         include_str!("../cached/main.rs"),
         // Those that only a process can show.
         include_str!("../../../host/tests/lifecycle/limits.rs"),

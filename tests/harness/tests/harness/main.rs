@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod golden;
+mod time;
+
 use std::{cell::RefCell, panic::AssertUnwindSafe, time::Duration};
 
 use haptic_guest::{ChangeStats, Config, Error, Plugin, ResourceEvent, Store, Watch, log, output};
@@ -360,33 +363,6 @@ fn log_lines_are_asserted_by_level_and_text() {
     );
     assert_eq!(test.take_logs().len(), 2);
     test.assert_quiet(LogLevel::Trace);
-}
-
-#[test]
-fn golden_folders_are_compared_and_their_differences_shown() {
-    let folder = std::env::temp_dir().join(format!("haptic-golden-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let mut test = pods();
-    test.sync();
-    let missing = panic_of(|| test.assert_golden(&folder));
-    assert!(
-        missing.starts_with("there is no golden folder "),
-        "{missing}"
-    );
-    std::fs::write(folder.join("pods"), "other\n").unwrap();
-    std::fs::write(folder.join("gone"), "").unwrap();
-    let different = panic_of(|| test.assert_golden(&folder));
-    for part in [
-        "the output gone is missing\n",
-        "-other\n",
-        "HAPTIC_UPDATE_GOLDEN=1 cargo test",
-    ] {
-        assert!(different.contains(part), "{part:?} in {different}");
-    }
-    std::fs::remove_file(folder.join("gone")).unwrap();
-    std::fs::write(folder.join("pods"), "\n").unwrap();
-    test.assert_golden(&folder);
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// Appends the names that are new, and so forgets nothing and corrects nothing: wrong in every way

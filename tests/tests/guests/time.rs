@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use haptic_harness::{Builder, CallError, Harness};
 use haptic_tests::guest;
 
-use crate::{change, configmap, failure, limits::limits, synced};
+use crate::{change, failure, limits::limits, synced};
 
 /// What the guest saw of time and chance, in a callback a minute after the beginning.
 fn clocks(builder: Builder) -> (Harness, String) {
@@ -66,10 +66,10 @@ fn random_numbers_are_the_same_for_each_instance_and_those_of_the_seed() {
 fn p1_a_sleep_beyond_the_limit_is_cut_off_there_without_waiting() {
     let limit = Duration::from_secs(3_000);
     let mut test = synced(guest("sleep").limits(limits(|l| l.callback_time = limit)));
-    let error = failure(test.try_apply(configmap("web", "blue")));
+    let error = failure(change(&mut test, "blue"));
     let callback = "on-change";
     assert_eq!(error, CallError::Timeout { callback, limit });
-    assert_eq!(test.now(), limit);
+    assert_eq!(test.now(), Duration::from_millis(500) + limit);
     assert_eq!(test.cost().unwrap().slept, limit);
 }
 
@@ -77,8 +77,8 @@ fn p1_a_sleep_beyond_the_limit_is_cut_off_there_without_waiting() {
 fn p1_a_guest_that_waits_for_a_still_clock_ends_at_the_limit_of_real_time() {
     let limit = Duration::from_millis(150);
     let mut test = synced(guest("busy-wait").limits(limits(|l| l.callback_time = limit)));
-    let error = failure(test.try_apply(configmap("web", "blue")));
+    let error = failure(change(&mut test, "blue"));
     let callback = "on-change";
     assert_eq!(error, CallError::Timeout { callback, limit });
-    assert_eq!(test.now(), Duration::ZERO);
+    assert_eq!(test.now(), Duration::from_millis(500));
 }

@@ -22,6 +22,8 @@ pub mod observe;
 pub mod oci;
 pub mod output;
 pub mod plugin;
+pub mod record;
+mod replay;
 pub mod rights;
 pub mod run;
 pub mod source;

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     oci::{self, OciError, PullOptions, Reference, ReferenceError},
-    plugin::{LoadError, Plugin, Runtime},
+    plugin::{LoadError, Plugin, Runtime, read_component},
 };
 
 /// Where a plugin comes from.
@@ -77,6 +77,22 @@ impl PluginSource {
                 let plugin = runtime.compile(reference.name(), &pulled.bytes)?;
                 Ok((Self::Oci(pulled.reference), plugin))
             }
+        }
+    }
+}
+
+impl PluginSource {
+    /// What tells the plugin from others, in hexadecimal: of a file that of its bytes, of one that
+    /// was pulled by digest that of its manifest.
+    ///
+    /// # Errors
+    /// [`LoadError`] when the file is gone meanwhile.
+    pub(crate) fn sha256(&self) -> Result<String, LoadError> {
+        match self {
+            Self::File(path) => Ok(oci::Digest::of(&read_component(path)?).hex()),
+            Self::Oci(reference) => Ok(reference
+                .digest()
+                .map_or_else(String::new, |digest| digest.hex())),
         }
     }
 }

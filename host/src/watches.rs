@@ -27,6 +27,7 @@ use crate::{
     chain::printable,
     driver::{Clock, Driver, Report, Traffic},
     observe::{ScopeStatus, Unreadable, WatchStatus, sentence},
+    record::{RecordedWatch, Recorder, Written},
 };
 
 /// Something that a stream reported.
@@ -47,6 +48,8 @@ pub(crate) struct Watches {
     started: usize,
     /// What each store is called.
     names: HashMap<StoreId, String>,
+    /// What writes down what comes.
+    recorder: Option<Recorder>,
 }
 
 /// One stream, and whom it serves.
@@ -77,7 +80,38 @@ impl Watches {
             streams: BTreeMap::new(),
             started: 0,
             names: HashMap::new(),
+            recorder: None,
         }
+    }
+
+    /// Records what the streams report that [`Watches::follow`] starts the first time; no
+    /// others are to come later.
+    pub(crate) fn record(&mut self, recorder: Recorder) {
+        self.recorder = Some(recorder);
+    }
+
+    /// Takes note of a callback that ended, with what went wrong.
+    pub(crate) fn record_callback(
+        &mut self,
+        now: Time,
+        plugin: &str,
+        watch: &str,
+        callback: &str,
+        error: Option<&str>,
+    ) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.callback(now, plugin, watch, callback, error);
+        }
+    }
+
+    /// Whether there is no recording, or no more.
+    pub(crate) fn has_stopped_recording(&self) -> bool {
+        self.recorder.as_ref().is_none_or(Recorder::has_ended)
+    }
+
+    /// Ends the recording, if there is one.
+    pub(crate) fn end_recording(&mut self, now: Time) -> Option<Written> {
+        Some(self.recorder.take()?.end(now))
     }
 
     /// Starts the streams that the engine's stores lack, and ends those that no store
@@ -106,7 +140,14 @@ impl Watches {
             .map(|reader| (reader.store, reader.source))
             .collect();
         self.names = names(engine);
-        for planned in streams_of(engine, &self.names, &fed) {
+        let planned = streams_of(engine, &self.names, &fed);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.begin(
+                self.clock.now(),
+                planned.iter().map(Planned::recorded).collect(),
+            );
+        }
+        for planned in planned {
             self.start(planned, events);
         }
         for stream in self.streams.values_mut() {
@@ -125,10 +166,18 @@ impl Watches {
         events: &mpsc::Sender<E>,
     ) {
         let Planned {
-            config,
+            mut config,
             name,
             readers,
         } = planned;
+        let stream = self.started;
+        self.started += 1;
+        if let Some(recorder) = &mut self.recorder {
+            let plans: Vec<_> = readers.iter().map(|reader| &reader.plan).collect();
+            config.readers.push(recorder.listen(stream, &name, &plans));
+            // A replay has nobody to fetch the rest from.
+            config.metadata_only = false;
+        }
         let streamable = self.access.manners.streamable(&config.resource);
         let driver = Driver::new(
             &name,
@@ -140,8 +189,6 @@ impl Watches {
         );
         let traffic = driver.traffic();
         let events = events.clone();
-        let stream = self.started;
-        self.started += 1;
         let task = self.tasks.spawn(driver.run(move |report| {
             let events = events.clone();
             async move { events.send(News { stream, report }.into()).await.is_ok() }
@@ -161,13 +208,16 @@ impl Watches {
     }
 
     /// Takes in what a stream reported.
-    pub(crate) fn take_in(&self, engine: &mut Engine, now: Time, news: News) {
+    pub(crate) fn take_in(&mut self, engine: &mut Engine, now: Time, news: News) {
         let Some(stream) = self.streams.get(&news.stream) else {
             return;
         };
         match news.report {
             Report::Outputs(outputs) => {
                 for (reader, output) in outputs {
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.output(now, news.stream, reader, &output);
+                    }
                     if let Some(reader) = stream.readers.get(reader) {
                         if let WatchOutput::Quarantined { identity, error } = &output {
                             stream.log_quarantine(engine, reader, identity.as_ref(), error);
@@ -176,8 +226,14 @@ impl Watches {
                         engine.watch(now, reader.store, reader.source, output);
                     }
                 }
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.flush();
+                }
             }
             Report::State(state) => {
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.state(now, news.stream, &state);
+                }
                 stream.log(engine, now, &state);
                 for reader in &stream.readers {
                     engine.state(now, reader.store, reader.source, state.clone());
@@ -294,6 +350,21 @@ struct Planned {
     readers: Vec<Reader>,
 }
 
+impl Planned {
+    fn recorded(&self) -> RecordedWatch {
+        let config = &self.config;
+        RecordedWatch {
+            name: self.name.clone(),
+            api_version: config.resource.api_version(),
+            resources: config.resource.resource.clone(),
+            namespace: config.namespace.clone(),
+            object_name: config.name.clone(),
+            label_selector: config.label_selector.clone(),
+            field_selector: config.field_selector.clone(),
+        }
+    }
+}
+
 /// The streams that fill the engine's stores, but for those sources that are `fed` already.
 /// Stores that differ only in what they keep of the same objects share one (contract W10).
 fn streams_of(
@@ -387,40 +458,53 @@ impl Stream {
     ) {
         let quarantine = engine.quarantine(reader.store);
         let is_news = quarantine.is_some_and(|known| known.is_news(identity, error));
-        let (watch, error) = (self.name.as_str(), printable(error));
-        let object = identity.map_or_else(|| "without a name".to_owned(), ToString::to_string);
-        if is_news {
-            warn!(watch, object, "cannot be read, and is left out: {error}");
-        } else {
-            debug!(watch, object, "cannot be read, and is left out: {error}");
-        }
+        log_unreadable(&self.name, identity, error, is_news);
     }
 
     /// One line a change; a list in progress is one state, told about as it grows.
     fn log(&self, engine: &Engine, now: Time, state: &WatchState) {
-        let watch = self.name.as_str();
         let status = self
             .first(engine)
             .and_then(|reader| engine.status(reader.store));
-        let objects = status.map_or(0, |status| status.objects);
-        match state {
-            WatchState::Listing { received: 0 } | WatchState::Discovering => {
-                debug!(watch, "{state}");
-            }
-            WatchState::Listing { received } => info!(watch, objects = received, "loading"),
-            WatchState::Synced => info!(watch, objects, "synced"),
-            WatchState::Stale { since } => {
-                let silent = Duration::from_secs((now - *since).as_secs());
-                warn!(
-                    watch,
-                    objects,
-                    ?silent,
-                    "lost; what is known stays, and it is tried again"
-                );
-            }
-            WatchState::WaitingForCrd
-            | WatchState::Forbidden { .. }
-            | WatchState::Failing { .. } => warn!(watch, "{}", printable(&state.to_string())),
+        log_state(
+            &self.name,
+            status.map_or(0, |status| status.objects),
+            now,
+            state,
+        );
+    }
+}
+
+/// One line for an object that cannot be read and why; `is_news`: it was not told before.
+pub(crate) fn log_unreadable(watch: &str, identity: Option<&Identity>, error: &str, is_news: bool) {
+    let error = printable(error);
+    let object = identity.map_or_else(|| "without a name".to_owned(), ToString::to_string);
+    if is_news {
+        warn!(watch, object, "cannot be read, and is left out: {error}");
+    } else {
+        debug!(watch, object, "cannot be read, and is left out: {error}");
+    }
+}
+
+/// One line for how a watch is, whose store has so many objects.
+pub(crate) fn log_state(watch: &str, objects: usize, now: Time, state: &WatchState) {
+    match state {
+        WatchState::Listing { received: 0 } | WatchState::Discovering => {
+            debug!(watch, "{state}");
+        }
+        WatchState::Listing { received } => info!(watch, objects = received, "loading"),
+        WatchState::Synced => info!(watch, objects, "synced"),
+        WatchState::Stale { since } => {
+            let silent = Duration::from_secs((now - *since).as_secs());
+            warn!(
+                watch,
+                objects,
+                ?silent,
+                "lost; what is known stays, and it is tried again"
+            );
+        }
+        WatchState::WaitingForCrd | WatchState::Forbidden { .. } | WatchState::Failing { .. } => {
+            warn!(watch, "{}", printable(&state.to_string()));
         }
     }
 }

@@ -161,13 +161,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("plugin-{}", options.plugin.name()))
             .spawn(move || {
-                let desk = Desk {
-                    options,
-                    instance: Some(first),
-                    kept: Outputs::new(),
-                    memory: 0,
-                };
-                work(desk, &queue, &runtime, done);
+                work(Desk::new(options, first), &queue, &runtime, done);
             })?;
         Ok(Self {
             jobs,
@@ -190,8 +184,8 @@ impl Worker {
     }
 }
 
-/// What lies before a worker.
-struct Desk {
+/// What lies before a worker, or before whoever runs callbacks one after the other.
+pub(crate) struct Desk {
     options: WorkerOptions,
     /// `None`: the last one failed.
     instance: Option<Instance>,
@@ -209,24 +203,7 @@ fn work(
 ) {
     while let Ok(order) = queue.recv() {
         let ended = match order {
-            Order::Call(job) => {
-                let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
-                    runtime.block_on(desk.perform(&job))
-                }));
-                // The instance that was running is not used again.
-                let result = ran.unwrap_or(Err(WorkError::Host));
-                if result
-                    .as_ref()
-                    .is_err_and(|error| error.outcome() == Outcome::Died)
-                {
-                    desk.instance = None;
-                }
-                Ended::Call(Done {
-                    watch_name: job.watch_name,
-                    callback: job.callback,
-                    result,
-                })
-            }
+            Order::Call(job) => Ended::Call(desk.call(job, runtime)),
             Order::TakeOver(tenure) => {
                 let committed = std::panic::catch_unwind(AssertUnwindSafe(|| {
                     let kept = std::mem::take(&mut desk.kept);
@@ -242,6 +219,35 @@ fn work(
 }
 
 impl Desk {
+    /// With a first instance that has answered `describe`.
+    pub(crate) fn new(options: WorkerOptions, first: Instance) -> Self {
+        Self {
+            options,
+            instance: Some(first),
+            kept: Outputs::new(),
+            memory: 0,
+        }
+    }
+
+    /// Runs a callback on this thread. A panic of the host is an error like others.
+    pub(crate) fn call(&mut self, job: Job, runtime: &tokio::runtime::Handle) -> Done {
+        let ran =
+            std::panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(self.perform(&job))));
+        // The instance that was running is not used again.
+        let result = ran.unwrap_or(Err(WorkError::Host));
+        if result
+            .as_ref()
+            .is_err_and(|error| error.outcome() == Outcome::Died)
+        {
+            self.instance = None;
+        }
+        Done {
+            watch_name: job.watch_name,
+            callback: job.callback,
+            result,
+        }
+    }
+
     async fn perform(&mut self, job: &Job) -> Result<Committed, WorkError> {
         let options = &self.options;
         let instance = match &mut self.instance {

@@ -13,6 +13,7 @@ pub mod index;
 mod json;
 pub mod key;
 pub mod lease;
+pub mod members;
 pub mod object;
 mod ordered;
 pub mod path;

@@ -5,8 +5,15 @@ use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, str::FromStr, time::D
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{
-    completions::CompletionsArgs, inspect::InspectArgs, limits::GrantArgs, limits::LimitArgs,
-    logs::LogFilter, manifests::ManifestsArgs, plugins::FetchArgs, rbac::RbacArgs,
+    completions::CompletionsArgs,
+    inspect::InspectArgs,
+    limits::GrantArgs,
+    limits::LimitArgs,
+    logs::LogFilter,
+    manifests::ManifestsArgs,
+    plugins::FetchArgs,
+    rbac::RbacArgs,
+    record::{RecordArgs, RecordingArgs},
 };
 use crate::{
     config::{OnFailure, parse_duration, parse_size},
@@ -35,6 +42,10 @@ Examples:
       Show what a plugin is and what it wants to watch.
   haptic-host manifests --plugin render.wasm --output configmap:rendered | kubectl apply -f -
       Run it in a cluster, with the least rights; haptic-host rbac prints these alone.
+  haptic-host record bug.jsonl --plugin render.wasm
+      Write down what the plugin's watches deliver, Secrets' values redacted.
+  haptic-host --replay bug.jsonl --plugin render.wasm
+      Tell it to the plugin again, without a cluster and without waiting.
   haptic-host cluster --manifests cluster/ --kubeconfig kc.yaml
       Serve YAML files as a cluster that kubectl can use.
 
@@ -109,6 +120,10 @@ pub(super) enum Command {
 
     /// Print everything that it takes to run plugins in a cluster, as YAML for kubectl apply.
     Manifests(ManifestsArgs),
+
+    /// Write down in a file what plugins' watches deliver, for haptic-host --replay. Runs no
+    /// callbacks and writes no outputs.
+    Record(RecordArgs),
 
     /// Print a script that makes a shell complete this command.
     Completions(CompletionsArgs),
@@ -238,7 +253,31 @@ pub(super) struct RunArgs {
 
     #[command(flatten)]
     pub(super) fetch: FetchArgs,
+
+    /// Write down in this new file what the watches deliver, for --replay: the plugins run as
+    /// ever, but new versions of them are not taken. haptic-host record does so without running
+    /// them.
+    #[arg(long, value_name = "FILE", help_heading = RECORDINGS)]
+    pub(super) record: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) recording: RecordingArgs,
+
+    /// No cluster: deliver what this recording holds, without waiting, with the recorded time in
+    /// logs and in plugins. Only --output says where outputs go; hooks do not run.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = [
+            "manifests", "kubeconfig", "context", "once", "record", "listen", "leader_elect", "on_output"
+        ],
+        help_heading = RECORDINGS
+    )]
+    pub(super) replay: Option<PathBuf>,
 }
+
+/// The heading of what is about recordings.
+pub(super) const RECORDINGS: &str = "Recordings";
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Leader election")]

@@ -10,11 +10,17 @@ mod manifests;
 mod offline;
 mod plugins;
 mod rbac;
+mod record;
+mod replay;
 mod serve;
 mod signals;
 
 use std::{
-    collections::BTreeMap, io::IsTerminal, path::PathBuf, process::ExitCode, time::Duration,
+    collections::BTreeMap,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
 };
 
 use clap::Parser;
@@ -33,6 +39,8 @@ use crate::{
     observe::{ServeError, Server},
     output::{Occupancy, OutputTarget, hook::HookConfig},
     plugin::{Runtime, RuntimeError, RuntimeOptions},
+    record::RecordError,
+    replay::ReplayError,
     run::{self, Breaker, PluginRun, RunError, RunOptions},
     source::{PluginSource, SourceError},
 };
@@ -60,8 +68,12 @@ pub fn main() -> ExitCode {
             Some(Command::Inspect(args)) => inspect::print(&args).await,
             Some(Command::Rbac(args)) => rbac::print(&args).await,
             Some(Command::Manifests(args)) => manifests::print(&args).await,
+            Some(Command::Record(args)) => record::record(args).await,
             Some(Command::Completions(args)) => completions::print(&args),
-            None => host(args.run).await,
+            None => match args.run.replay.clone() {
+                Some(recording) => replay::replay(args.run, &recording).await,
+                None => host(args.run).await,
+            },
         }
     });
     // A plugin that still runs must not hold up the exit.
@@ -91,6 +103,15 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<RunError>() {
             return error.exit_code();
+        }
+        if let Some(error) = cause.downcast_ref::<ReplayError>() {
+            return error.exit_code();
+        }
+        if let Some(error) = cause.downcast_ref::<RecordError>() {
+            return match error {
+                RecordError::Exists(_) | RecordError::Write { .. } => exit::CONFIGURATION,
+                RecordError::BreaksOff(_) => exit::PLUGIN,
+            };
         }
         if let Some(error) = cause.downcast_ref::<AccessError>() {
             return match error {
@@ -139,10 +160,11 @@ struct Unreachable {
 async fn host(args: RunArgs) -> anyhow::Result<()> {
     let interrupted = if args.once { exit::INTERRUPTED } else { 0 };
     let signals = Signals::listen(interrupted)?;
-    let config = match &args.config {
-        Some(path) => config::load(path)?,
-        None => Config::default(),
-    };
+    let record = args.record.as_deref();
+    let record = record
+        .map(|path| args.recording.options(path))
+        .transpose()?;
+    let config = load_config(args.config.as_deref())?;
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: args.fetch.cache_dir(),
         ..RuntimeOptions::default()
@@ -154,17 +176,12 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
     };
     let mut runs = load(&args, config.plugins, occupancy, &runtime).await?;
     // Everything that can be wrong without a cluster is found before one is asked.
-    let (access, _embedded) = if args.manifests.is_empty() {
-        let options = AccessOptions {
-            kubeconfig: args.kubeconfig.clone(),
-            context: args.context.clone(),
-        };
-        (access::connect(&options).await?, None)
-    } else {
-        let embedded = embedded(&args.manifests, Options::default()).await?;
-        let access = access::connect_url(&embedded.cluster.url(), "default")?;
-        (access, Some(embedded))
-    };
+    let (access, _embedded) = cluster(
+        args.kubeconfig.as_deref(),
+        args.context.as_deref(),
+        &args.manifests,
+    )
+    .await?;
     let own_namespace = access.own_namespace.as_deref();
     let election = election::contend(
         &args.election,
@@ -197,6 +214,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         cache_bytes: usize::try_from(args.cache_limit.0).unwrap_or(usize::MAX),
         election,
         reload: (!args.no_reload).then_some(runtime),
+        record,
     };
     let server = match args.listen {
         Some(address) => Some(listen(address.0).await?),
@@ -204,6 +222,29 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
     };
     run::run(access, prepared, options, server, signals.stop()).await?;
     Ok(())
+}
+
+fn load_config(path: Option<&Path>) -> Result<Config, ConfigError> {
+    path.map_or_else(|| Ok(Config::default()), config::load)
+}
+
+/// A client of the cluster that is named, or of one that serves these manifests for as long as
+/// what comes with it lives.
+async fn cluster(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+    manifests: &[PathBuf],
+) -> anyhow::Result<(Access, Option<Embedded>)> {
+    if manifests.is_empty() {
+        let options = AccessOptions {
+            kubeconfig: kubeconfig.map(Path::to_owned),
+            context: context.map(str::to_owned),
+        };
+        return Ok((access::connect(&options).await?, None));
+    }
+    let embedded = embedded(manifests, Options::default()).await?;
+    let access = access::connect_url(&embedded.cluster.url(), "default")?;
+    Ok((access, Some(embedded)))
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<Server, ServeError> {
@@ -314,7 +355,8 @@ async fn load(
         }
         let command = config.on_output.clone().or_else(|| args.on_output.clone());
         let timeout = config.on_output_timeout.unwrap_or(args.on_output_timeout.0);
-        let (_, plugin) = source.load(runtime, &options).await?;
+        let (loaded, plugin) = source.load(runtime, &options).await?;
+        let sha256 = args.record.as_ref().map(|_| loaded.sha256()).transpose()?;
         let plugin = plugin
             .named(&name)
             .with_sandbox(args.grants.sandbox(&name, &config)?);
@@ -344,6 +386,7 @@ async fn load(
             occupancy,
             force_conflicts: config.force_conflicts.unwrap_or(args.force_conflicts),
             hook: command.map(|command| HookConfig { command, timeout }),
+            sha256,
             config,
         });
     }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     access::Access,
     cached::Bodies,
+    chain::chain,
     config::OnFailure,
     driver::Clock,
     leader::{self, Changes, Leadership, Tenure},
@@ -345,6 +346,14 @@ impl Dispatch {
             .as_ref()
             .map_or_else(WorkError::outcome, |_| Outcome::Ok);
         self.engine.finished(now, plugin, outcome);
+        let error = done.result.as_ref().err().map(|error| chain(error));
+        self.watches.record_callback(
+            now,
+            self.engine.plugin_name(plugin),
+            &done.watch_name,
+            done.callback.export(),
+            error.as_deref(),
+        );
         if self.rehearsed(plugin, &done.result) {
             return Ok(());
         }

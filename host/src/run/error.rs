@@ -7,6 +7,7 @@ use crate::{
     leader::LeaseConfigErrors,
     output::{SinkError, hook::HookError},
     plugin::CallError,
+    record::RecordError,
     worker::WorkError,
 };
 
@@ -88,6 +89,9 @@ pub enum RunError {
     /// The Lease, or the durations of the election, are wrong (2).
     #[error("leaders cannot be elected: {0}")]
     Election(LeaseConfigErrors),
+    /// The recording cannot be made (2).
+    #[error(transparent)]
+    Record(RecordError),
     /// Several plugins cannot be run (the code of the first).
     #[error("{} plugins cannot be run:{}", .0.len(), lines(&.0.iter().map(|e| chain(e)).collect::<Vec<_>>()))]
     Several(Vec<RunError>),
@@ -121,6 +125,7 @@ impl RunError {
             Self::Settings { .. }
             | Self::Watches { .. }
             | Self::Output { .. }
+            | Self::Record(_)
             | Self::Election(_) => 2,
             Self::NotSynced { .. } => 3,
         }

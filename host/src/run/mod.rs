@@ -23,16 +23,20 @@ use crate::{
     leader::LeaseConfig,
     observe::{Ask, Books, Server},
     plugin::Runtime,
+    record::{RecordOptions, Recorder},
     watches::{News, Watches},
     worker::QUEUE,
 };
 
 use self::{dispatch::Dispatch, election::Election, reload::FileNews};
 
-pub(crate) use self::prepare::{Asked, NO_WATCHES, ask};
 pub use self::{
     error::RunError,
     prepare::{PluginRun, Prepared, prepare},
+};
+pub(crate) use self::{
+    prepare::{Asked, Described, NO_WATCHES, ask, describe},
+    report::{report_failure, report_success, show_diff},
 };
 
 /// How the host runs, beyond its plugins.
@@ -50,8 +54,10 @@ pub struct RunOptions {
     /// Not with `once`.
     pub election: Option<LeaseConfig>,
     /// What compiles new versions of plugins when their files change (contract P3);
-    /// `None`: nothing does. Not with `once`.
+    /// `None`: nothing does. Not with `once`, and not while it is recorded.
     pub reload: Option<Runtime>,
+    /// Write down what the watches tell, in a new file.
+    pub record: Option<RecordOptions>,
 }
 
 /// When a plugin is given up, and what then (contract P2).
@@ -110,11 +116,21 @@ pub async fn run(
     let (events, mut queue) = mpsc::channel(QUEUE);
     let bodies = Bodies::of(&access, clock, options.cache_bytes);
     let books = Books::default();
+    let mut watches = Watches::new(&access, clock, &bodies);
+    if let Some(record) = &options.record {
+        let mut recorder =
+            Recorder::create(record, access.own_namespace.as_deref()).map_err(RunError::Record)?;
+        for Prepared { run, described, .. } in &prepared {
+            let sha256 = run.sha256.as_deref().unwrap_or_default();
+            recorder.add_plugin(run.plugin.name(), sha256, &run.limits, &described.specs);
+        }
+        watches.record(recorder);
+    }
     let endpoints = server.map(|server| tokio::spawn(server.run(events.clone())));
     let mut dispatch = Dispatch::new(
         &access,
         options.clone(),
-        Watches::new(&access, clock, &bodies),
+        watches,
         books,
         bodies,
         clock,
@@ -125,7 +141,8 @@ pub async fn run(
     for prepared in prepared {
         let file = prepared.run.file.clone();
         let source = dispatch.open(prepared)?;
-        if let (Some(runtime), Some(file), false) = (&options.reload, file, options.once) {
+        let fixed = options.once || options.record.is_some();
+        if let (Some(runtime), Some(file), false) = (&options.reload, file, fixed) {
             files.spawn(reload::follow(
                 source,
                 file,
@@ -145,6 +162,9 @@ pub async fn run(
     drop(events);
     let result = dispatch.run(&mut queue).await;
     dispatch.hooks.end().await;
+    if let Some(written) = dispatch.watches.end_recording(clock.now()) {
+        written.log();
+    }
     stopper.abort();
     files.abort_all();
     if let Some(election) = election {

@@ -36,6 +36,8 @@ pub struct PluginRun {
     pub force_conflicts: bool,
     /// What runs after a commit that changed something.
     pub hook: Option<HookConfig>,
+    /// Of the component, in hexadecimal: for a recording, which says what it was made for.
+    pub sha256: Option<String>,
 }
 
 /// A plugin that has described itself, with its watches understood and allowed, and with
@@ -47,9 +49,12 @@ pub struct Prepared {
 }
 
 /// A plugin that has described itself, with its watches understood and allowed.
-pub(super) struct Described {
+pub(crate) struct Described {
     pub(super) plugin: Plugin,
-    pub(super) plans: Vec<Arc<WatchPlan>>,
+    /// What it asks for, as its configuration has narrowed it.
+    pub(crate) specs: Vec<WatchSpec>,
+    /// What that means.
+    pub(crate) plans: Vec<Arc<WatchPlan>>,
     /// The first instance, which has answered `describe`.
     pub(super) instance: Instance,
     pub(super) settings: String,
@@ -94,8 +99,8 @@ pub(crate) struct Asked {
     pub(crate) declared: Vec<WatchSpec>,
     /// Those that the configuration makes of them, and their meaning.
     pub(crate) watches: Vec<(WatchSpec, WatchPlan)>,
-    settings: String,
-    logs: LogSink,
+    pub(crate) settings: String,
+    pub(crate) logs: LogSink,
 }
 
 /// Makes a first instance of a plugin and asks for its watches; whether they are allowed is
@@ -149,7 +154,7 @@ pub(crate) async fn ask(
 ///
 /// # Errors
 /// [`RunError`].
-pub(super) async fn describe(
+pub(crate) async fn describe(
     plugin: &Plugin,
     config: &PluginConfig,
     limits: &Limits,
@@ -160,7 +165,7 @@ pub(super) async fn describe(
         plugin: plugin.name().to_owned(),
         mistakes,
     };
-    let plans: Vec<WatchPlan> = asked.watches.into_iter().map(|(_, plan)| plan).collect();
+    let (specs, plans): (Vec<_>, Vec<_>) = asked.watches.into_iter().unzip();
     if plans.is_empty() {
         return Err(wrong(vec![NO_WATCHES.to_owned()]));
     }
@@ -179,6 +184,7 @@ pub(super) async fn describe(
     }
     Ok(Described {
         plugin: plugin.clone(),
+        specs,
         plans: plans.into_iter().map(Arc::new).collect(),
         instance: asked.instance,
         settings: asked.settings,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use haptic_core::engine::{BACKOFF_MAX, Callback, PluginId};
+use haptic_core::engine::{BACKOFF_MAX, Callback, Engine, PluginId};
 use tracing::{error, info};
 
 use super::{RunError, dispatch::Dispatch};
@@ -54,7 +54,6 @@ impl Dispatch {
         done: Done,
     ) -> Result<Option<WorkError>, RunError> {
         let name = self.engine.plugin_name(plugin);
-        let callback = done.callback.export();
         let watch = done.watch_name.as_str();
         let committed = match done.result {
             Ok(committed) => committed,
@@ -74,70 +73,85 @@ impl Dispatch {
                 return Ok(None);
             }
             Err(error) => {
-                self.report_failure(plugin, watch, &error);
+                report_failure(&self.engine, plugin, watch, &error);
                 return Ok(Some(error));
             }
         };
-        let duration_ms = millis(committed.duration);
-        let (bytes, changed) = (committed.bytes, committed.changed.len());
-        match done.callback {
-            Callback::SyncComplete { initial_count, .. } => {
-                info!(
-                    plugin = name,
-                    watch,
-                    objects = initial_count,
-                    duration_ms,
-                    bytes,
-                    changed,
-                    "{callback}"
-                );
-            }
-            Callback::Change { stats, .. } => info!(
-                plugin = name,
-                watch,
-                created = stats.created,
-                modified = stats.modified,
-                deleted = stats.deleted,
-                duration_ms,
-                bytes,
-                changed,
-                "{callback}"
-            ),
-            Callback::Resource { .. } => {
-                info!(
-                    plugin = name,
-                    watch, duration_ms, bytes, changed, "{callback}"
-                );
-            }
-        }
+        let duration_ms = Some(millis(committed.duration));
+        report_success(name, watch, &done.callback, &committed, duration_ms);
         self.show_diff(&committed);
         Ok(None)
     }
 
-    fn report_failure(&self, plugin: PluginId, watch: &str, error: &WorkError) {
-        let (failures, error) = (self.engine.failures(plugin), chain(error));
-        let name = self.engine.plugin_name(plugin);
-        if self.engine.is_broken(plugin) {
-            error!(
-                plugin = name,
-                watch,
-                failures,
-                "{error}; nothing was written; given up: its outputs stay as they are, and it is tried again after {BACKOFF_MAX:?}"
-            );
-        } else {
-            error!(
-                plugin = name,
-                watch, failures, "{error}; nothing was written, it is tried again"
-            );
-        }
-    }
-
     pub(super) fn show_diff(&self, committed: &Committed) {
         if self.options.diff {
-            for change in &committed.changed {
-                diff::print(change);
-            }
+            show_diff(committed);
         }
+    }
+}
+
+/// One line for a callback that succeeded.
+pub(crate) fn report_success(
+    plugin: &str,
+    watch: &str,
+    callback: &Callback,
+    committed: &Committed,
+    duration_ms: Option<f64>,
+) {
+    let name = callback.export();
+    let (bytes, changed) = (committed.bytes, committed.changed.len());
+    match callback {
+        Callback::SyncComplete { initial_count, .. } => {
+            info!(
+                plugin,
+                watch,
+                objects = initial_count,
+                duration_ms,
+                bytes,
+                changed,
+                "{name}"
+            );
+        }
+        Callback::Change { stats, .. } => info!(
+            plugin,
+            watch,
+            created = stats.created,
+            modified = stats.modified,
+            deleted = stats.deleted,
+            duration_ms,
+            bytes,
+            changed,
+            "{name}"
+        ),
+        Callback::Resource { .. } => {
+            info!(plugin, watch, duration_ms, bytes, changed, "{name}");
+        }
+    }
+}
+
+/// One line for a callback that failed, which the engine knows of.
+pub(crate) fn report_failure(engine: &Engine, plugin: PluginId, watch: &str, error: &WorkError) {
+    let (failures, error) = (engine.failures(plugin), chain(error));
+    let name = engine.plugin_name(plugin);
+    if engine.is_broken(plugin) {
+        error!(
+            plugin = name,
+            watch,
+            failures,
+            "{error}; nothing was written; given up: its outputs stay as they are, and it is tried again after {BACKOFF_MAX:?}"
+        );
+    } else {
+        error!(
+            plugin = name,
+            watch, failures, "{error}; nothing was written, it is tried again"
+        );
+    }
+}
+
+/// What a commit has changed, on standard output.
+pub(crate) fn show_diff(committed: &Committed) {
+    for change in &committed.changed {
+        diff::print(change);
     }
 }
 

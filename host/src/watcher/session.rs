@@ -315,7 +315,7 @@ struct Running {
 }
 
 impl Task {
-    async fn run(mut self, mut queue: mpsc::Receiver<News>, streams: Watches) {
+    async fn run(mut self, mut queue: mpsc::Receiver<News>, mut streams: Watches) {
         // Also when this panics or its runtime ends: nobody waits in vain.
         let ended = Ended(Arc::clone(&self.shared));
         let mut running = None;

@@ -5,7 +5,7 @@ use std::{io::IsTerminal, str::FromStr};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::args::LogFormat;
-use crate::replay::VirtualTime;
+use crate::replay::LogTime;
 
 /// What a directive that is left out stands for.
 const DEFAULT: &str = "info";
@@ -64,7 +64,7 @@ pub(super) fn init(filter: &LogFilter, format: LogFormat) {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&filter.0))
         .with_target(false)
-        .with_timer(VirtualTime)
+        .with_timer(LogTime)
         .with_writer(std::io::stderr);
     match format {
         LogFormat::Pretty => builder

@@ -160,10 +160,7 @@ struct Unreachable {
 async fn host(args: RunArgs) -> anyhow::Result<()> {
     let interrupted = if args.once { exit::INTERRUPTED } else { 0 };
     let signals = Signals::listen(interrupted)?;
-    let record = args.record.as_deref();
-    let record = record
-        .map(|path| args.recording.options(path))
-        .transpose()?;
+    let record = args.recording.of_run(args.record.as_deref())?;
     let config = load_config(args.config.as_deref())?;
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: args.fetch.cache_dir(),

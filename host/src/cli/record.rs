@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    REACH,
+    REACH, Wrong,
     args::{DurationArg, RECORDINGS, SizeArg},
     cluster,
     limits::{GrantArgs, LimitArgs},
@@ -113,8 +113,20 @@ pub(super) struct RecordingArgs {
 }
 
 impl RecordingArgs {
+    /// Of a run that may be recorded, or not.
+    pub(super) fn of_run(&self, path: Option<&Path>) -> anyhow::Result<Option<RecordOptions>> {
+        match path {
+            Some(path) => Ok(Some(self.options(path)?)),
+            None if self.with_secrets => Err(Wrong(
+                "--with-secrets is about a recording: give --record FILE with it".to_owned(),
+            )
+            .into()),
+            None => Ok(None),
+        }
+    }
+
     /// For this file, which is not there yet.
-    pub(super) fn options(&self, path: &Path) -> Result<RecordOptions, RecordError> {
+    fn options(&self, path: &Path) -> Result<RecordOptions, RecordError> {
         let options = RecordOptions {
             path: path.to_owned(),
             with_secrets: self.with_secrets,
@@ -132,6 +144,7 @@ pub(super) async fn record(args: RecordArgs) -> anyhow::Result<()> {
     let entries = entries(&args.plugin, config.plugins, &args.allow)?;
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: args.fetch.cache_dir(),
+        ..RuntimeOptions::default()
     })?;
     let pull = args.fetch.pull_options();
     let mut loaded = Vec::with_capacity(entries.len());

@@ -15,26 +15,29 @@ use super::{
 use crate::{
     config::PluginConfig,
     output::{DirectorySink, Occupancy, OutputTarget, Sink, StdoutSink},
-    plugin::{Limits, Runtime, RuntimeOptions},
+    plugin::{Clock, Limits, Runtime, RuntimeOptions, VirtualClock},
     record::{Header, Recording, Secrets},
-    replay::{
-        Player, ReplayError, ReplayOptions, VirtualClock, VirtualTime, covers, missing,
-        replay as play,
-    },
+    replay::{LogTime, Player, ReplayError, ReplayOptions, covers, missing, replay as play},
     run::{self, Asked, RunError},
 };
 
+/// What plugins' random numbers are drawn from: the same in every replay.
+const SEED: u64 = 0;
+
 pub(super) async fn replay(args: RunArgs, path: &Path) -> anyhow::Result<()> {
     let signals = Signals::listen(exit::INTERRUPTED)?;
+    args.recording.of_run(None)?;
     let recording = Recording::open(path).map_err(ReplayError::from)?;
-    let clock = VirtualClock::new(recording.started);
-    VirtualTime::show(&clock);
+    let clock = VirtualClock::new(recording.started, SEED);
+    LogTime::show(&clock);
     let header = recording.header.clone();
     let config = load_config(args.config.as_deref())?;
     let entries = entries(&args.plugin, config.plugins, &args.allow)?;
     let several = entries.len() > 1;
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: args.fetch.cache_dir(),
+        clock: Clock::Virtual(clock.clone()),
+        ..RuntimeOptions::default()
     })?;
     let pull = args.fetch.pull_options();
     let (mut players, mut absent) = (Vec::with_capacity(entries.len()), Vec::new());

@@ -5,7 +5,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use haptic_core::{
@@ -86,7 +86,7 @@ pub(crate) enum News<'a> {
 pub(crate) struct Recording {
     pub(crate) header: Header,
     /// When it began, since 1970.
-    pub(crate) started: Duration,
+    pub(crate) started: SystemTime,
     path: PathBuf,
     lines: BufReader<File>,
     number: u64,
@@ -118,7 +118,7 @@ impl Recording {
                 plugins: Vec::new(),
                 watches: Vec::new(),
             },
-            started: Duration::ZERO,
+            started: SystemTime::UNIX_EPOCH,
             path: path.to_owned(),
             lines: BufReader::new(file),
             number: 0,
@@ -154,13 +154,9 @@ impl Recording {
         recording.header = serde_json::from_str(&recording.line)
             .map_err(|error| recording.wrong(&format!("the header cannot be read: {error}")))?;
         let started: Result<Timestamp, _> = recording.header.started.parse();
-        let since_epoch = started.ok().and_then(|started| {
-            Some(Duration::from_micros(
-                u64::try_from(started.as_microsecond()).ok()?,
-            ))
-        });
-        recording.started = since_epoch
-            .ok_or_else(|| recording.wrong("`started` is no time such as 2026-01-31T12:00:00Z"))?;
+        recording.started = started
+            .map(SystemTime::from)
+            .map_err(|_| recording.wrong("`started` is no time such as 2026-01-31T12:00:00Z"))?;
         for (number, watch) in recording.header.watches.iter().enumerate() {
             if recording.names.insert(watch.name.clone(), number).is_some() {
                 let what = format!("two watches are called {:?}", watch.name);

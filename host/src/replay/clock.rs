@@ -1,73 +1,40 @@
-//! The clock of a replay: it stands still but for when it is set.
+//! Log lines with the time of a replay.
 
 use std::{
     fmt,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
 };
 
-use haptic_core::{Time, lease::WallTime};
+use haptic_core::lease::WallTime;
 use tracing_subscriber::fmt::{
     format::Writer,
-    time::{FormatTime, SystemTime},
+    time::{self, FormatTime},
 };
 
-/// Shared by all clones.
-#[derive(Clone, Debug)]
-pub(crate) struct VirtualClock {
-    /// Since 1970, when the recording began.
-    started: Duration,
-    /// Nanoseconds since then.
-    now: Arc<AtomicU64>,
-}
+use crate::plugin::VirtualClock;
 
-impl VirtualClock {
-    /// At the beginning of a recording that was begun then.
-    pub(crate) fn new(started: Duration) -> Self {
-        Self {
-            started,
-            now: Arc::default(),
-        }
-    }
-
-    pub(crate) fn set(&self, now: Time) {
-        let nanos = now.since_origin().as_nanos();
-        self.now
-            .store(u64::try_from(nanos).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    pub(crate) fn now(&self) -> Time {
-        Time::from_origin(Duration::from_nanos(self.now.load(Ordering::Relaxed)))
-    }
-
-    /// The moment that a wall clock showed when it was recorded, since 1970.
-    pub(crate) fn wall(&self) -> Duration {
-        self.started.saturating_add(self.now().since_origin())
-    }
-}
-
-/// What log lines begin with: the time of a clock that was [shown](VirtualTime::show), if there
-/// is one, and else the system's.
+/// What log lines begin with: the date of a clock that was [shown](LogTime::show), if there is
+/// one, and else the system's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct VirtualTime;
+pub(crate) struct LogTime;
 
 static SHOWN: OnceLock<VirtualClock> = OnceLock::new();
 
-impl VirtualTime {
-    /// Log lines have this clock's time from here on; of several the first.
+impl LogTime {
+    /// Log lines have this clock's date from here on; of several the first.
     pub(crate) fn show(clock: &VirtualClock) {
         SHOWN.get_or_init(|| clock.clone());
     }
 }
 
-impl FormatTime for VirtualTime {
+impl FormatTime for LogTime {
     fn format_time(&self, w: &mut Writer<'_>) -> fmt::Result {
-        match SHOWN.get() {
-            Some(clock) => write!(w, "{}", WallTime::from_unix(clock.wall())),
-            None => SystemTime.format_time(w),
-        }
+        let Some(clock) = SHOWN.get() else {
+            return time::SystemTime.format_time(w);
+        };
+        let since_epoch = clock.date().duration_since(SystemTime::UNIX_EPOCH);
+        let date = WallTime::from_unix(since_epoch.unwrap_or(Duration::ZERO));
+        write!(w, "{date}")
     }
 }

@@ -15,9 +15,9 @@ use haptic_core::{
     watch::{ResourceRef, WatchOutput, WatchState},
 };
 
-use super::VirtualClock;
 use crate::{
     cached::{Answer, Bodies, Get},
+    plugin::VirtualClock,
     record::{Header, News, RecordedWatch},
     watches::{log_state, log_unreadable},
 };
@@ -231,7 +231,7 @@ impl Cluster {
                 let answer = cluster.answer(&get);
                 Box::pin(async move { Ok(answer) })
             }),
-            move || clock.now(),
+            move || Time::from_origin(clock.elapsed()),
             bytes,
         )
     }

@@ -6,25 +6,26 @@ mod clock;
 mod error;
 mod feed;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
 use haptic_core::{
     Time,
     engine::{Call, Engine, Outcome, PluginId},
     spec::WatchPlan,
 };
-use std::sync::Arc;
 use tracing::{info, warn};
 
 use self::feed::Feed;
 use crate::{
+    output::Sink,
+    plugin::{Instance, Limits, LogSink, Plugin, VirtualClock},
     record::{Entry, Recording},
     run::{report_failure, report_success, show_diff},
     worker::{Desk, Job, WorkError, WorkerOptions},
 };
 
 pub(crate) use self::{
-    clock::{VirtualClock, VirtualTime},
+    clock::LogTime,
     error::ReplayError,
     feed::{covers, missing},
 };
@@ -34,15 +35,15 @@ pub(crate) struct Player {
     pub(crate) name: String,
     pub(crate) plans: Vec<Arc<WatchPlan>>,
     /// The first instance, which has answered `describe`.
-    pub(crate) first: crate::plugin::Instance,
-    /// How the others are made, and where outputs go. Its bodies are those of [`Cluster`].
-    pub(crate) plugin: crate::plugin::Plugin,
-    pub(crate) limits: crate::plugin::Limits,
+    pub(crate) first: Instance,
+    /// What the others are made of. Its clock is the replay's.
+    pub(crate) plugin: Plugin,
+    pub(crate) limits: Limits,
     pub(crate) settings: String,
-    pub(crate) logs: crate::plugin::LogSink,
-    pub(crate) sink: crate::output::Sink,
+    pub(crate) logs: LogSink,
+    pub(crate) sink: Sink,
     /// After so many failures in a row it is given up, and called rarely.
-    pub(crate) max_failures: std::num::NonZeroU32,
+    pub(crate) max_failures: NonZeroU32,
 }
 
 /// How it is replayed.
@@ -198,7 +199,7 @@ impl Replay {
 
     fn set(&mut self, now: Time) {
         self.now = self.now.max(now);
-        self.clock.set(self.now);
+        self.clock.advance_to(self.now.since_origin());
     }
 
     fn run_due(&mut self) {

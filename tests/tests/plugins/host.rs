@@ -119,6 +119,7 @@ impl Host {
                 occupancy: Occupancy::Alone,
                 force_conflicts: false,
                 hook: None,
+                sha256: None,
             };
             prepared.push(run::prepare(run, &access).await.unwrap());
         }
@@ -129,6 +130,7 @@ impl Host {
             cache_bytes: 1 << 20,
             election: None,
             reload: Some(runtime),
+            record: None,
         };
         let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await

@@ -69,7 +69,7 @@ fn a_line_that_is_wrong_is_named() {
         ),
         (
             "{\"at\":1.0,\"watch\":\"configmaps\",\"applied\":{\"a\":}}",
-            "is no JSON object: expected a value at byte 45",
+            "is no JSON object: expected a value at byte 46",
         ),
         (
             "",

@@ -155,6 +155,13 @@ fn a_callback_that_fails_is_tried_again_and_the_exit_code_says_so() {
     };
     assert!(first < second && first[19..] == second[19..], "{log}");
     assert!(replay("panic").contains("panics on purpose"));
+    // One that never succeeds is given up, and that is the end.
+    let log = replay("err");
+    assert!(told(&log).starts_with("7 of "), "{log}");
+    assert!(
+        log.contains("given up: its outputs stay as they are"),
+        "{log}"
+    );
 }
 
 const HEADER: &str = "{\"hapticRecording\":1,\"started\":\"2026-01-31T12:00:00Z\",\"watches\":[{\"name\":\"configmaps\",\"apiVersion\":\"v1\",\"resources\":\"configmaps\"},{\"name\":\"pods\",\"apiVersion\":\"v1\",\"resources\":\"pods\"}]}\n";

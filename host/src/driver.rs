@@ -236,6 +236,7 @@ impl Driver {
         if !self.machine.may_stream_lists() {
             self.streamable.store(false, Ordering::Relaxed);
         }
+        self.traffic.passed(self.machine.foreign());
     }
 
     /// Performs the machine's actions; answers what is to be reported.

@@ -281,6 +281,7 @@ impl Watches {
                     object: plan.object_name.clone().unwrap_or_default(),
                     label_selector: plan.label_selector.clone().unwrap_or_default(),
                     field_selector: plan.server_fields.clone().unwrap_or_default(),
+                    shard: plan.shard.map_or_else(String::new, |s| s.to_string()),
                     storage: match plan.storage {
                         Storage::Memory => "memory",
                         Storage::Cached => "cached",

@@ -4,6 +4,7 @@
 //! ([`crate::frame`]) nor where they go ([`crate::store`]).
 
 mod keys;
+mod peek;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use crate::{
     json::unescape,
     object::{IdentityError, Keep, ObjectParts, TooLarge},
     path::{Compiled, Path, QueryError, Segment},
+    shard::Shard,
     walk::{Found, Mark, Scratch, Trie, Walker},
     {Identity, Object},
 };
@@ -18,6 +20,7 @@ use std::{borrow::Cow, fmt, sync::Arc};
 
 pub use crate::json::{SyntaxError, SyntaxErrorKind};
 pub use keys::{MAX_KEY_BYTES, MAX_KEYS};
+pub(crate) use peek::{Peeked, peek};
 
 /// What is to be taken from the objects of one watch.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +40,9 @@ pub struct ProjectionSpec {
     pub select: Vec<FieldRequirement>,
     /// What objects keep of what the filters leave.
     pub content: Keep,
+    /// Whose objects these are; `None`: everybody's. Those of other shards are dropped by
+    /// [`crate::watch`], before they come here.
+    pub shard: Option<Shard>,
 }
 
 /// Where the keys of one index come from.

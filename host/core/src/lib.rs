@@ -20,6 +20,7 @@ pub mod path;
 pub mod quarantine;
 pub mod select;
 pub mod selector;
+pub mod shard;
 pub mod snapshot;
 pub mod spec;
 pub mod store;

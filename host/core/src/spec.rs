@@ -15,6 +15,7 @@ use crate::{
     object::Keep,
     path::Path,
     selector::{FieldSelector, LabelSelector},
+    shard::{Shard, ShardBy},
     watch::ResourceRef,
 };
 
@@ -128,6 +129,10 @@ pub struct WatchPlan {
     pub during_sync: bool,
     /// Whether `all-synced` and readiness wait for it (contract C6).
     pub required: bool,
+    /// Whether processes may share the objects. If not, each of them needs all.
+    pub may_shard: bool,
+    /// Whose objects are held; `None`: all are.
+    pub shard: Option<Shard>,
     /// What tells bodies of this watch from those of others that are filtered
     /// differently, or are of another resource.
     pub filter: Filter,
@@ -189,7 +194,7 @@ impl WatchSpec {
                 Err(error) => errors.none("label-selector", &error),
             });
         let (server_fields, host_fields) = self.fields(&mut errors);
-        let missing_key = self.extra_options(&mut errors);
+        let Extra { missing_key, shard } = self.extra_options(&mut errors);
         let default_index = ["metadata.namespace".to_owned(), "metadata.name".to_owned()];
         let primary = if self.index_by.is_empty() {
             &default_index[..]
@@ -271,6 +276,8 @@ impl WatchSpec {
             debounce: self.debounce.unwrap_or(DEFAULT_DEBOUNCE),
             during_sync: self.on_change_during_sync,
             required: self.required,
+            may_shard: shard.unwrap_or_else(|| self.is_shared_by_default()),
+            shard: None,
             filter,
             bodies: OnceLock::new(),
         })
@@ -382,24 +389,43 @@ impl WatchSpec {
         )
     }
 
-    fn extra_options(&self, errors: &mut Errors<'_>) -> MissingKey {
-        let mut missing_key = MissingKey::Skip;
+    /// What a plugin watches in the namespace of the host, or as one object, is most often about
+    /// the plugin itself.
+    fn is_shared_by_default(&self) -> bool {
+        self.object_name.is_none() && self.scope != ScopeSpec::OwnNamespace
+    }
+
+    fn extra_options(&self, errors: &mut Errors<'_>) -> Extra {
+        let mut extra = Extra::default();
         for (name, value) in &self.extra {
             match (name.as_str(), value.as_str()) {
-                ("missing-key", "skip") => missing_key = MissingKey::Skip,
-                ("missing-key", "empty") => missing_key = MissingKey::Empty,
+                ("missing-key", "skip") => extra.missing_key = MissingKey::Skip,
+                ("missing-key", "empty") => extra.missing_key = MissingKey::Empty,
                 ("missing-key", _) => errors.add(
                     "extra",
                     format!("missing-key is `skip` or `empty`, not `{value}`"),
                 ),
+                ("shard", "true") => extra.shard = Some(true),
+                ("shard", "false") => extra.shard = Some(false),
+                ("shard", _) => errors.add(
+                    "extra",
+                    format!("shard is `true` or `false`, not `{value}`"),
+                ),
                 _ => errors.add(
                     "extra",
-                    format!("this host knows no option `{name}`: it knows missing-key"),
+                    format!("this host knows no option `{name}`: it knows missing-key and shard"),
                 ),
             }
         }
-        missing_key
+        extra
     }
+}
+
+/// [`WatchSpec::extra`], understood.
+#[derive(Default)]
+struct Extra {
+    missing_key: MissingKey,
+    shard: Option<bool>,
 }
 
 impl WatchPlan {
@@ -418,6 +444,27 @@ impl WatchPlan {
             && self.ignore == other.ignore
             && self.keep == other.keep
             && self.storage == other.storage
+            && self.shard == other.shard
+    }
+
+    /// The same watch in a process that holds a shard of its objects, unless each process needs
+    /// all of them. Of a list of namespaces only those of the shard are asked for. If none is,
+    /// one still is, and comes for nothing: so that the watch syncs, and because a kind may turn
+    /// out to have no namespaces.
+    #[must_use]
+    pub fn in_shard(mut self, shard: Shard) -> Self {
+        if !self.may_shard || shard.count() == 1 {
+            return self;
+        }
+        if let (ScopeSpec::Namespaces(list), ShardBy::Namespace) = (&mut self.scope, shard.by()) {
+            if list.iter().any(|namespace| shard.owns_namespace(namespace)) {
+                list.retain(|namespace| shard.owns_namespace(namespace));
+            } else {
+                list.truncate(1);
+            }
+        }
+        self.shard = Some(shard);
+        self
     }
 
     /// How objects of this watch are decoded. The kind is filled in by the watch
@@ -445,6 +492,7 @@ impl WatchPlan {
                 Storage::Cached if self.metadata_only() => Keep::Version,
                 Storage::Cached => Keep::Digest,
             },
+            shard: self.shard,
         }
     }
 

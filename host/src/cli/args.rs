@@ -14,6 +14,7 @@ use super::{
     plugins::FetchArgs,
     rbac::RbacArgs,
     record::{RecordArgs, RecordingArgs},
+    shard::ShardArgs,
 };
 use crate::{
     config::{OnFailure, parse_duration, parse_size},
@@ -36,6 +37,9 @@ Examples:
       Write what it renders to the keys of a ConfigMap.
   haptic-host --plugin render.wasm --output /etc/render --leader-elect
       Run several of these: one leads and writes, the others are ready to.
+  haptic-host --plugin render.wasm --output /etc/render --shard 0/4
+      Run four of these, 0/4 to 3/4: each holds and renders the objects of a quarter of the
+      namespaces.
   haptic-host --plugin oci://registry.example/acme/render@sha256:0123…
       Pull the plugin from a registry; a tag (`:1.2`) does as well, and may move.
   haptic-host inspect render.wasm
@@ -229,6 +233,9 @@ pub(super) struct RunArgs {
 
     #[command(flatten)]
     pub(super) election: ElectionArgs,
+
+    #[command(flatten)]
+    pub(super) shard: ShardArgs,
 
     /// Serve metrics, health, readiness, the state as JSON, and a page for a
     /// person: /metrics, /healthz, /readyz, /debug/state, /. A port alone is one of

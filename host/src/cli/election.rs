@@ -1,5 +1,7 @@
 //! Leader election, as typed on the command line and in the configuration, and what it means.
 
+use haptic_core::shard::Shard;
+
 use super::{Wrong, args::ElectionArgs};
 use crate::{
     config,
@@ -23,6 +25,7 @@ pub(super) fn contend(
     config: Option<config::Election>,
     once: bool,
     own_namespace: Option<&str>,
+    shard: Option<Shard>,
 ) -> Result<Option<LeaseConfig>, Wrong> {
     if !is_wanted(args, config.as_ref()) {
         let given = [
@@ -62,7 +65,11 @@ pub(super) fn contend(
         ));
     };
     let name = args.lease.clone().or(config.lease);
-    let name = name.unwrap_or_else(|| LEASE.to_owned());
+    let mut name = name.unwrap_or_else(|| LEASE.to_owned());
+    if let Some(shard) = shard.filter(|shard| shard.count() > 1) {
+        // Each shard has a leader of its own.
+        name = format!("{name}-{}", shard.index());
+    }
     let mut contended = LeaseConfig::new(namespace, name, default_identity());
     let usual = LeaseTimings::default();
     contended.timings = LeaseTimings {
@@ -104,21 +111,37 @@ mod tests {
     }
 
     fn refused(flags: &[&str], once: bool, own: Option<&str>) -> String {
-        contend(&typed(flags), None, once, own)
+        contend(&typed(flags), None, once, own, None)
             .unwrap_err()
             .to_string()
     }
 
     #[test]
     fn l1_the_defaults_are_one_lease_in_the_own_namespace_with_the_usual_durations() {
-        assert!(contend(&typed(&[]), None, true, None).unwrap().is_none());
-        let found = contend(&typed(&["--leader-elect"]), None, false, Some("shop"));
+        assert!(
+            contend(&typed(&[]), None, true, None, None)
+                .unwrap()
+                .is_none()
+        );
+        let found = contend(&typed(&["--leader-elect"]), None, false, Some("shop"), None);
         let found = found.unwrap().unwrap();
         assert_eq!(
             (found.namespace.as_str(), found.name.as_str()),
             ("shop", "haptic-host")
         );
         assert_eq!(found.timings, LeaseTimings::default());
+    }
+
+    #[test]
+    fn l1_each_shard_has_a_lease_of_its_own() {
+        use haptic_core::shard::ShardBy;
+
+        for (index, count, lease) in [(3, 4, "render-3"), (0, 2, "render-0"), (0, 1, "render")] {
+            let shard = Shard::new(index, count, ShardBy::Namespace).unwrap();
+            let args = typed(&["--leader-elect", "--lease", "render"]);
+            let found = contend(&args, None, false, Some("shop"), Some(shard));
+            assert_eq!(found.unwrap().unwrap().name, lease);
+        }
     }
 
     #[test]
@@ -131,7 +154,7 @@ mod tests {
             retry_period: None,
         };
         let args = typed(&["--lease", "b", "--lease-renew-deadline", "30s"]);
-        let found = contend(&args, Some(config), false, Some("own"))
+        let found = contend(&args, Some(config), false, Some("own"), None)
             .unwrap()
             .unwrap();
         assert_eq!((found.namespace.as_str(), found.name.as_str()), ("x", "b"));

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use haptic_core::shard::Shard;
+
 use super::{
     Wrong,
     args::{DurationArg, SizeArg},
@@ -9,6 +11,7 @@ use super::{
 use crate::{
     chain::chain,
     config::PluginConfig,
+    output::filled,
     plugin::{DirGrant, EnvGrant, Limits, Sandbox},
 };
 
@@ -93,9 +96,20 @@ pub(super) struct GrantArgs {
 impl GrantArgs {
     /// What one plugin is granted: by the command line, which holds for all of them, and by
     /// its own configuration.
-    pub(super) fn sandbox(&self, name: &str, config: &PluginConfig) -> Result<Sandbox, Wrong> {
+    pub(super) fn sandbox(
+        &self,
+        name: &str,
+        config: &PluginConfig,
+        shard: Option<Shard>,
+    ) -> Result<Sandbox, Wrong> {
         let dirs: Vec<DirGrant> = self.dir.iter().chain(&config.dirs).cloned().collect();
-        let env: Vec<EnvGrant> = self.env.iter().chain(&config.env).cloned().collect();
+        let mut env: Vec<EnvGrant> = self.env.iter().chain(&config.env).cloned().collect();
+        if let Some(shard) = shard {
+            let (index, count) = (shard.index().to_string(), shard.count().to_string());
+            for value in env.iter_mut().filter_map(|grant| grant.value.as_mut()) {
+                *value = filled(value, &index, &count);
+            }
+        }
         // What the directories are does not depend on where the process goes.
         let dirs: Vec<DirGrant> = dirs
             .into_iter()
@@ -105,5 +119,31 @@ impl GrantArgs {
             })
             .collect();
         Sandbox::of(&dirs, &env).map_err(|error| Wrong(format!("plugin {name}: {}", chain(&error))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use clap::Parser;
+    use haptic_core::shard::ShardBy;
+
+    use super::*;
+    use crate::cli::args::Args;
+
+    #[test]
+    fn p5_a_plugin_may_be_told_which_shard_it_renders() {
+        let line = ["haptic-host", "--env=SHARD={shard}/{shards}"];
+        let grants = Args::try_parse_from(line).unwrap().run.grants;
+        let config = PluginConfig {
+            env: vec!["OTHER={other}".parse().unwrap()],
+            ..PluginConfig::default()
+        };
+        let env = |shard: Option<Shard>| grants.sandbox("render", &config, shard).unwrap().env;
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let other = variable("OTHER", "{other}");
+        let shard = Shard::new(2, 4, ShardBy::Namespace).unwrap();
+        assert_eq!(env(Some(shard)), [variable("SHARD", "2/4"), other.clone()]);
+        assert_eq!(env(None), [variable("SHARD", "{shard}/{shards}"), other]);
     }
 }

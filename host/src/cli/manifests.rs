@@ -9,7 +9,7 @@ use super::{
     Wrong,
     args::{Args, RunArgs},
     offline::{Described, PluginArgs, namespace},
-    rbac,
+    rbac, shard,
 };
 use crate::{
     config::Config,
@@ -28,13 +28,15 @@ Examples:
       The plugin is in the image, as /plugins/render.wasm (docs/deploy.md says how).
   haptic-host manifests --config host.yaml --namespace edge --replicas 1
       A configuration becomes a ConfigMap; its files and folders become those of the pod.
+  haptic-host manifests --plugin render.wasm --shards 4 --output 'configmap:rendered-{shard}'
+      Four hosts in a StatefulSet, each of which holds and renders a quarter (docs/scale.md).
   haptic-host manifests --plugin render.wasm -- --memory-limit 512MiB --callback-timeout 20s
       What follows `--` are arguments of the host.
 
 Exit codes: 0 done, 1 a plugin failed, 2 wrong input, 3 a registry failed.";
 
 /// Arguments of the host that follow from where it runs.
-const RESERVED: [&str; 13] = [
+const RESERVED: [&str; 14] = [
     "--plugin",
     "--config",
     "--output",
@@ -48,6 +50,7 @@ const RESERVED: [&str; 13] = [
     "--cache-dir",
     "--no-cache",
     "--leader-elect",
+    "--shard",
 ];
 
 #[derive(Debug, clap::Args)]
@@ -64,9 +67,15 @@ pub(super) struct ManifestsArgs {
     #[arg(long, value_name = "IMAGE", default_value = concat!("haptic-host:", env!("CARGO_PKG_VERSION")), value_parser = image)]
     image: String,
 
-    /// How many hosts. With more than one a leader is elected; the others are ready to lead.
-    #[arg(long, value_name = "NUMBER", default_value_t = 2, value_parser = clap::value_parser!(i32).range(1..=20))]
-    replicas: i32,
+    /// How many hosts: 2, or 1 for each of --shards. With more than one a leader is elected; the
+    /// others are ready to lead.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(i32).range(1..=20))]
+    replicas: Option<i32>,
+
+    /// Have so many hosts share the objects, in a StatefulSet: each holds and renders one part.
+    /// --replicas is then how many there are of each. Default: as many as the configuration says.
+    #[arg(long, value_name = "COUNT", value_parser = shard::count)]
+    shards: Option<u32>,
 
     /// Where outputs go: `configmap:NAME`, `secret:NAME`, `-`, or a directory, which becomes one
     /// of the pod.
@@ -95,7 +104,8 @@ fn image(text: &str) -> Result<String, String> {
 
 pub(super) async fn print(args: &ManifestsArgs) -> anyhow::Result<()> {
     let config = args.plugins.load_config()?;
-    let election = election(args, &config);
+    let shards = args.shards.or(config.shard.map(|shard| shard.count));
+    let election = election(args, shards, &config);
     let run = run_args(&election, &args.rest)?;
     let described = args
         .plugins
@@ -103,14 +113,23 @@ pub(super) async fn print(args: &ManifestsArgs) -> anyhow::Result<()> {
         .await?;
     told_apart(&described)?;
     let own = args.plugins.namespace.as_str();
-    let lease = rbac::lease(&run.election, config.leader_election.clone(), own)?;
-    let objects = rbac::objects(&described, &args.output, own);
-    let (rights, comment) = rbac::needs(&described, lease.as_ref(), &objects, own);
+    let all = shard::all(shards);
+    let leases = rbac::leases(&run.election, config.leader_election.as_ref(), own, &all)?;
+    let objects = rbac::objects(&described, &args.output, own, &all)?;
+    let (rights, comment) = rbac::needs(&described, &leases, &objects, own);
+    let elected = !leases.is_empty();
+    // What takes turns at a directory is of one shard.
+    let outputs = match shards.is_some() && elected {
+        true => format!("{OUTPUTS}/{{shard}}"),
+        false => OUTPUTS.to_owned(),
+    };
+    let mut words = typed(args, &described, &outputs);
+    words.extend(shards.map(|count| format!("--shard=auto/{count}")));
     let workload = Workload {
-        elected: lease.is_some(),
-        args: [typed(args, &described), election, args.rest.clone()].concat(),
-        config: pod_config(args, &described)?,
-        ..workload(args, &run, &described)
+        elected,
+        args: [words, election, args.rest.clone()].concat(),
+        config: pod_config(args, &described, &outputs)?,
+        ..workload(args, shards, &run, &described)
     };
     let mut documents: Vec<Document> = vec![workload.namespace()?];
     documents.extend(roles(&rights, &workload.owner, true, &comment)?);
@@ -120,18 +139,25 @@ pub(super) async fn print(args: &ManifestsArgs) -> anyhow::Result<()> {
 }
 
 /// The arguments that have a leader elected, unless the configuration does it all.
-fn election(args: &ManifestsArgs, config: &Config) -> Vec<String> {
+fn election(args: &ManifestsArgs, shards: Option<u32>, config: &Config) -> Vec<String> {
     let configured = config.leader_election.as_ref();
     let mut words = Vec::new();
-    if args.replicas > 1 && configured.is_none() {
+    let several = replicas(args, shards) > 1;
+    if several && configured.is_none() {
         words.push("--leader-elect".to_owned());
     }
     let named = configured.is_some_and(|election| election.lease.is_some())
         || is_given(&args.rest, "--lease");
-    if (args.replicas > 1 || configured.is_some()) && !named {
+    if (several || configured.is_some()) && !named {
         words.push(format!("--lease={}", args.name));
     }
     words
+}
+
+/// Hosts that do the same work.
+fn replicas(args: &ManifestsArgs, shards: Option<u32>) -> i32 {
+    let usual = if shards.is_some() { 1 } else { 2 };
+    args.replicas.unwrap_or(usual)
 }
 
 fn is_given(words: &[String], flag: &str) -> bool {
@@ -186,7 +212,7 @@ fn told_apart(described: &[Described]) -> Result<(), Wrong> {
 }
 
 /// What the command line says about plugins, for the pod.
-fn typed(args: &ManifestsArgs, described: &[Described]) -> Vec<String> {
+fn typed(args: &ManifestsArgs, described: &[Described], outputs: &str) -> Vec<String> {
     let named = described.iter().filter(|plugin| plugin.typed);
     let mut words: Vec<String> = named
         .map(|plugin| format!("--plugin={}", in_pod(&plugin.source)))
@@ -196,7 +222,7 @@ fn typed(args: &ManifestsArgs, described: &[Described]) -> Vec<String> {
     }
     match &args.output {
         OutputTarget::Stdout => {}
-        OutputTarget::Directory(_) => words.push(format!("--output={OUTPUTS}")),
+        OutputTarget::Directory(_) => words.push(format!("--output={outputs}")),
         object @ OutputTarget::Object(_) => words.push(format!("--output={object}")),
     }
     if !args.plugins.allow.is_empty() {
@@ -211,7 +237,11 @@ fn has_config(args: &ManifestsArgs) -> bool {
 }
 
 /// The configuration with the pod's files and folders in it.
-fn pod_config(args: &ManifestsArgs, described: &[Described]) -> anyhow::Result<Option<String>> {
+fn pod_config(
+    args: &ManifestsArgs,
+    described: &[Described],
+    outputs: &str,
+) -> anyhow::Result<Option<String>> {
     if !has_config(args) {
         return Ok(None);
     }
@@ -245,7 +275,7 @@ fn pod_config(args: &ManifestsArgs, described: &[Described]) -> anyhow::Result<O
         if let Some(OutputTarget::Directory(_)) = plugin.config.output {
             entry.insert(
                 "output".to_owned(),
-                json!(format!("{OUTPUTS}/{}", plugin.key)),
+                json!(format!("{outputs}/{}", plugin.key)),
             );
         }
         if let Some(settings) = &args.plugins.settings {
@@ -270,8 +300,19 @@ fn raw(path: &Path) -> anyhow::Result<Map<String, Value>> {
     }
 }
 
-fn workload(args: &ManifestsArgs, run: &RunArgs, described: &[Described]) -> Workload {
+fn workload(
+    args: &ManifestsArgs,
+    shards: Option<u32>,
+    run: &RunArgs,
+    described: &[Described],
+) -> Workload {
     let mut notes = Vec::new();
+    let replicas = replicas(args, shards);
+    if let Some(shards) = shards {
+        notes.push(format!(
+            "Each of {shards} shards has {replicas} of the pods; to have more or fewer shards, print this anew (docs/scale.md)."
+        ));
+    }
     let files: Vec<String> = described
         .iter()
         .filter_map(|plugin| match &plugin.source {
@@ -292,11 +333,15 @@ fn workload(args: &ManifestsArgs, run: &RunArgs, described: &[Described]) -> Wor
     let outputs = targets().any(|target| matches!(target, OutputTarget::Directory(_)));
     if outputs {
         notes.push(format!(
-            "{OUTPUTS} is each pod's own; with several pods only that of the one that leads is written."
+            "{OUTPUTS} is each pod's own; with several pods {}only that of the one that leads is written.",
+            of_a_shard(shards)
         ));
     }
     if targets().any(|target| *target == OutputTarget::Stdout) {
-        notes.push("What is rendered is in the log of the pod that leads: --output configmap:NAME puts it into the cluster.".to_owned());
+        notes.push(format!(
+            "What is rendered is in the log of the pod that leads: --output configmap:NAME{} puts it into the cluster.",
+            if shards.is_some() { "-{shard}" } else { "" }
+        ));
     }
     let shared = run.limits.limits();
     let limits = described.iter().map(|p| p.config.limits.over(&shared));
@@ -305,7 +350,8 @@ fn workload(args: &ManifestsArgs, run: &RunArgs, described: &[Described]) -> Wor
     Workload {
         owner: args.plugins.owner(&args.name),
         image: args.image.clone(),
-        replicas: args.replicas,
+        replicas,
+        shards,
         elected: false,
         args: Vec::new(),
         config: None,
@@ -323,5 +369,12 @@ fn workload(args: &ManifestsArgs, run: &RunArgs, described: &[Described]) -> Wor
             cache: run.cache_limit.0,
         },
         notes,
+    }
+}
+
+fn of_a_shard(shards: Option<u32>) -> &'static str {
+    match shards {
+        Some(_) => "of a shard ",
+        None => "",
     }
 }

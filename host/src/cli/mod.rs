@@ -13,6 +13,7 @@ mod rbac;
 mod record;
 mod replay;
 mod serve;
+mod shard;
 mod signals;
 
 use std::{
@@ -25,6 +26,7 @@ use std::{
 
 use clap::Parser;
 use haptic_cluster::{Cluster, Feed, Options};
+use haptic_core::shard::Shard;
 use kube::client::Body;
 use tracing::info;
 
@@ -171,7 +173,8 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         true => Occupancy::InTurns,
         false => Occupancy::Alone,
     };
-    let mut runs = load(&args, config.plugins, occupancy, &runtime).await?;
+    let shard = args.shard.resolve(&config, elected)?;
+    let mut runs = load(&args, config.plugins, occupancy, shard, &runtime).await?;
     // Everything that can be wrong without a cluster is found before one is asked.
     let (access, _embedded) = cluster(
         args.kubeconfig.as_deref(),
@@ -185,6 +188,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         config.leader_election,
         args.once,
         own_namespace,
+        shard,
     )?;
     place(&mut runs, own_namespace)?;
     let (mut prepared, mut refused) = (Vec::new(), Vec::new());
@@ -210,6 +214,7 @@ async fn host(args: RunArgs) -> anyhow::Result<()> {
         diff: args.diff,
         cache_bytes: usize::try_from(args.cache_limit.0).unwrap_or(usize::MAX),
         election,
+        shard,
         reload: (!args.no_reload).then_some(runtime),
         record,
     };
@@ -318,6 +323,7 @@ async fn load(
     args: &RunArgs,
     configured: BTreeMap<String, PluginConfig>,
     occupancy: Occupancy,
+    shard: Option<Shard>,
     runtime: &Runtime,
 ) -> anyhow::Result<Vec<PluginRun>> {
     let entries = plugins::entries(&args.plugin, configured, &args.allow)?;
@@ -344,6 +350,10 @@ async fn load(
             }
             (None, shared) => shared.clone(),
         };
+        let taking_turns = occupancy == Occupancy::InTurns;
+        let output = output
+            .in_shard(shard, taking_turns)
+            .map_err(|error| Wrong(format!("plugin {name}: {error}")))?;
         if args.diff && output == OutputTarget::Stdout {
             return Err(Wrong(
                 "--diff shows what changes in files: give --output DIR with it".to_owned(),
@@ -356,7 +366,7 @@ async fn load(
         let sha256 = args.record.as_ref().map(|_| loaded.sha256()).transpose()?;
         let plugin = plugin
             .named(&name)
-            .with_sandbox(args.grants.sandbox(&name, &config)?);
+            .with_sandbox(args.grants.sandbox(&name, &config, shard)?);
         let compilation = plugin.compilation();
         info!(
             plugin = name,
@@ -385,6 +395,7 @@ async fn load(
             hook: command.map(|command| HookConfig { command, timeout }),
             sha256,
             config,
+            shard,
         });
     }
     Ok(runs)

@@ -2,11 +2,14 @@
 
 use std::io::Write as _;
 
+use haptic_core::shard::Shard;
+
 use super::{
     Wrong,
     args::ElectionArgs,
     election,
     offline::{Described, PluginArgs, scope_text},
+    shard,
 };
 use crate::{
     config,
@@ -51,6 +54,11 @@ pub(super) struct RbacArgs {
 
     #[command(flatten)]
     election: ElectionArgs,
+
+    /// For so many shards (--shard of the host): each has a Lease and outputs of its own. Default:
+    /// as many as the configuration says.
+    #[arg(long, value_name = "COUNT", value_parser = shard::count)]
+    shards: Option<u32>,
 }
 
 pub(super) async fn print(args: &RbacArgs) -> anyhow::Result<()> {
@@ -60,9 +68,15 @@ pub(super) async fn print(args: &RbacArgs) -> anyhow::Result<()> {
         .describe_allowed(&config, &Limits::default())
         .await?;
     let own = args.plugins.namespace.as_str();
-    let lease = lease(&args.election, config.leader_election, own)?;
-    let objects = objects(&described, &args.output, own);
-    let (rights, comment) = needs(&described, lease.as_ref(), &objects, own);
+    let shards = shard::all(args.shards.or(config.shard.map(|shard| shard.count)));
+    let leases = leases(
+        &args.election,
+        config.leader_election.as_ref(),
+        own,
+        &shards,
+    )?;
+    let objects = objects(&described, &args.output, own, &shards)?;
+    let (rights, comment) = needs(&described, &leases, &objects, own);
     let documents = roles(
         &rights,
         &args.plugins.owner(&args.name),
@@ -73,38 +87,51 @@ pub(super) async fn print(args: &RbacArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The Lease that the host contends for.
-pub(super) fn lease(
+/// The Leases that hosts contend for: one, or one of each shard.
+pub(super) fn leases(
     args: &ElectionArgs,
-    config: Option<config::Election>,
+    config: Option<&config::Election>,
     own_namespace: &str,
-) -> Result<Option<LeaseConfig>, Wrong> {
-    election::contend(args, config, false, Some(own_namespace))
+    shards: &[Option<Shard>],
+) -> Result<Vec<LeaseConfig>, Wrong> {
+    let leases = shards.iter().map(|shard| {
+        election::contend(args, config.cloned(), false, Some(own_namespace), *shard).transpose()
+    });
+    leases.flatten().collect()
 }
 
-/// The objects that take outputs.
+/// The objects that take outputs: one for each plugin, or one for each of its shards.
 pub(super) fn objects(
     described: &[Described],
     shared: &OutputTarget,
     own_namespace: &str,
-) -> Vec<ObjectTarget> {
-    let targets = described
-        .iter()
-        .map(|plugin| plugin.config.output.as_ref().unwrap_or(shared));
-    targets
-        .filter_map(
-            |target| match target.clone().in_namespace(Some(own_namespace)) {
-                Ok(OutputTarget::Object(object)) | Err(object) => Some(object),
-                Ok(OutputTarget::Directory(_) | OutputTarget::Stdout) => None,
-            },
-        )
-        .collect()
+    shards: &[Option<Shard>],
+) -> Result<Vec<ObjectTarget>, Wrong> {
+    let mut objects = Vec::new();
+    for plugin in described {
+        let target = plugin.config.output.as_ref().unwrap_or(shared);
+        for shard in shards {
+            // Directories are judged where it is known whose they are.
+            let target = match target {
+                OutputTarget::Directory(_) | OutputTarget::Stdout => continue,
+                OutputTarget::Object(_) => target.clone().in_shard(*shard, false),
+            };
+            let target = target
+                .map_err(|error| Wrong(format!("plugin {}: {error}", plugin.name())))?
+                .in_namespace(Some(own_namespace));
+            match target {
+                Ok(OutputTarget::Object(object)) | Err(object) => objects.push(object),
+                Ok(OutputTarget::Directory(_) | OutputTarget::Stdout) => {}
+            }
+        }
+    }
+    Ok(objects)
 }
 
 /// All rights, and sentences that say what each is for.
 pub(super) fn needs(
     described: &[Described],
-    lease: Option<&LeaseConfig>,
+    leases: &[LeaseConfig],
     objects: &[ObjectTarget],
     own_namespace: &str,
 ) -> (Rights, Vec<String>) {
@@ -135,7 +162,7 @@ pub(super) fn needs(
         rights.add_output(namespace, object);
         comment.push(format!("- outputs go to {object}"));
     }
-    if let Some(lease) = lease {
+    for lease in leases {
         rights.add_lease(&lease.namespace, &lease.name);
         comment.push(format!(
             "- leaders are elected with Lease {}/{}; `create` cannot be tied to a name",

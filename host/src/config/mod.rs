@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use haptic_core::shard::{ShardBy, ShardSpec};
 use serde_json::{Map, Value};
 
 use self::parse::{Mistakes, parse};
@@ -83,6 +84,10 @@ pub struct Config {
     pub plugins: BTreeMap<String, PluginConfig>,
     /// `leaderElection`: given, a leader is elected (contract L3).
     pub leader_election: Option<Election>,
+    /// `shard`: given, the host holds one part of the objects.
+    pub shard: Option<ShardSpec>,
+    /// `shardBy`: what is told apart by shards.
+    pub shard_by: Option<ShardBy>,
 }
 
 /// `leaderElection`, as typed. What is not given is the default.

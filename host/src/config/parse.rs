@@ -1,7 +1,7 @@
 //! A file's fields, each read by itself, so that every mistake is found. Does not know
 //! the fields of a watch ([`super::watch`]).
 
-use std::{num::NonZeroU32, path::Path, time::Duration};
+use std::{fmt, num::NonZeroU32, path::Path, str::FromStr, time::Duration};
 
 use clap::ValueEnum;
 use serde_json::{Map, Value};
@@ -79,7 +79,9 @@ pub(super) fn parse(value: &Value, base: &Path, mistakes: &mut Mistakes) -> Conf
     let Some(root) = mistakes.object("the file", value) else {
         return config;
     };
-    mistakes.unknown("", root, &["plugins", "leaderElection"]);
+    mistakes.unknown("", root, &["plugins", "leaderElection", "shard", "shardBy"]);
+    config.shard = parsed("shard", root, mistakes);
+    config.shard_by = parsed("shardBy", root, mistakes);
     config.leader_election = match root.get("leaderElection") {
         None => None,
         // Nothing to say about it, but there it is.
@@ -108,6 +110,21 @@ pub(super) fn parse(value: &Value, base: &Path, mistakes: &mut Mistakes) -> Conf
             .insert(name.clone(), plugin(&place, value, base, mistakes));
     }
     config
+}
+
+/// A text that means something.
+fn parsed<T>(key: &str, root: &Map<String, Value>, mistakes: &mut Mistakes) -> Option<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    match mistakes.text(key, root.get(key)?)?.parse() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            mistakes.add(key, error.to_string());
+            None
+        }
+    }
 }
 
 fn election(map: &Map<String, Value>, mistakes: &mut Mistakes) -> Election {

@@ -37,6 +37,7 @@ pub struct WatchOverride {
     call_on_change_during_sync: Option<bool>,
     required: Option<bool>,
     missing_key: Option<String>,
+    shard: Option<bool>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -74,6 +75,7 @@ const WATCH_FIELDS: &[&str] = &[
     "callOnChangeDuringSync",
     "required",
     "missingKey",
+    "shard",
 ];
 
 pub(super) fn watch(place: &str, value: &Value, mistakes: &mut Mistakes) -> Option<WatchOverride> {
@@ -262,11 +264,15 @@ impl WatchOverride {
             &self.call_on_change_during_sync,
         );
         set(&mut watch.required, &self.required);
-        if let Some(missing_key) = &self.missing_key {
-            watch.extra.retain(|(name, _)| name != "missing-key");
-            watch
-                .extra
-                .push(("missing-key".to_owned(), missing_key.clone()));
+        let options = [
+            ("missing-key", self.missing_key.clone()),
+            ("shard", self.shard.map(|shard| shard.to_string())),
+        ];
+        for (option, value) in options {
+            if let Some(value) = value {
+                watch.extra.retain(|(name, _)| name != option);
+                watch.extra.push((option.to_owned(), value));
+            }
         }
     }
 }

@@ -1,17 +1,21 @@
 //! The pods of a host and what they need beside their rights: namespace, configuration,
-//! Deployment, disruption budget.
+//! Deployment or StatefulSet, disruption budget.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        apps::v1::{
+            Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment, StatefulSet,
+            StatefulSetSpec,
+        },
         core::v1::{
             Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort,
             EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath,
             LocalObjectReference, Namespace, ObjectFieldSelector, PodSecurityContext, PodSpec,
             PodTemplateSpec, Probe, ResourceRequirements, SeccompProfile, SecretVolumeSource,
-            SecurityContext, TopologySpreadConstraint, Volume, VolumeMount,
+            SecurityContext, Service, ServicePort, ServiceSpec, TopologySpreadConstraint, Volume,
+            VolumeMount,
         },
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
     },
@@ -117,8 +121,11 @@ pub struct Workload {
     pub owner: Owner,
     /// The image; it has the plugins that are files.
     pub image: String,
-    /// How many.
+    /// How many do the same work.
     pub replicas: i32,
+    /// How many parts of the work there are: with several, pods need numbers, and the arguments
+    /// say what these mean.
+    pub shards: Option<u32>,
     /// Whether one of them leads; the arguments say so.
     pub elected: bool,
     /// The host's arguments.
@@ -131,7 +138,7 @@ pub struct Workload {
     pub pull_secret: Option<String>,
     /// What the limits follow from.
     pub sizes: Sizes,
-    /// Further sentences for the Deployment's comment.
+    /// Further sentences for the comment of what runs the pods.
     pub notes: Vec<String>,
 }
 
@@ -153,7 +160,7 @@ impl Workload {
         Document::new(comment, &namespace)
     }
 
-    /// The configuration, the Deployment, and its disruption budget.
+    /// The configuration, what runs the pods, and its disruption budget.
     ///
     /// # Errors
     /// [`WriteError`].
@@ -170,8 +177,18 @@ impl Workload {
         }
         let mut comment = self.notes.clone();
         comment.extend(self.sizes.reasons());
-        documents.push(Document::new(comment, &self.deployment())?);
-        if self.replicas > 1 {
+        match self.shards {
+            None => documents.push(Document::new(comment, &self.deployment())?),
+            Some(_) => {
+                let reason = [format!(
+                    "What {}-0 and the other pods have their names in DNS by.",
+                    self.owner.name
+                )];
+                documents.push(Document::new(reason, &self.service())?);
+                documents.push(Document::new(comment, &self.stateful_set())?);
+            }
+        }
+        if self.pods() > 1 {
             let budget = PodDisruptionBudget {
                 metadata: self.owner.metadata(Some(&self.owner.namespace)),
                 spec: Some(PodDisruptionBudgetSpec {
@@ -195,6 +212,66 @@ impl Workload {
         }
     }
 
+    fn pods(&self) -> i32 {
+        let shards = self
+            .shards
+            .map_or(1, |shards| i32::try_from(shards).unwrap_or(i32::MAX));
+        self.replicas.saturating_mul(shards)
+    }
+
+    fn template(&self) -> PodTemplateSpec {
+        // A changed configuration is a changed pod.
+        let annotations = self.config.as_ref().map(|config| {
+            let digest = Digest::of(config.as_bytes()).to_string();
+            BTreeMap::from([("haptic-host/config".to_owned(), digest)])
+        });
+        PodTemplateSpec {
+            metadata: Some(ObjectMeta {
+                labels: Some(self.owner.labels()),
+                annotations,
+                ..ObjectMeta::default()
+            }),
+            spec: Some(self.pod()),
+        }
+    }
+
+    /// A StatefulSet names one; nothing else needs it.
+    fn service(&self) -> Service {
+        Service {
+            metadata: self.owner.metadata(Some(&self.owner.namespace)),
+            spec: Some(ServiceSpec {
+                cluster_ip: Some("None".to_owned()),
+                publish_not_ready_addresses: Some(true),
+                selector: Some(self.owner.labels()),
+                ports: Some(vec![ServicePort {
+                    name: Some("http".to_owned()),
+                    port: PORT,
+                    target_port: Some(IntOrString::String("http".to_owned())),
+                    ..ServicePort::default()
+                }]),
+                ..ServiceSpec::default()
+            }),
+            ..Service::default()
+        }
+    }
+
+    /// It ends a pod before it starts the next of that number, so no two write as one shard.
+    fn stateful_set(&self) -> StatefulSet {
+        StatefulSet {
+            metadata: self.owner.metadata(Some(&self.owner.namespace)),
+            spec: StatefulSetSpec {
+                replicas: Some(self.pods()),
+                service_name: Some(self.owner.name.clone()),
+                selector: self.selector(),
+                // No shard waits for another.
+                pod_management_policy: Some("Parallel".to_owned()),
+                template: self.template(),
+                ..StatefulSetSpec::default()
+            },
+            ..StatefulSet::default()
+        }
+    }
+
     fn deployment(&self) -> Deployment {
         let strategy = match self.elected {
             // Two at a time would both write.
@@ -211,25 +288,13 @@ impl Workload {
                 }),
             },
         };
-        // A changed configuration is a changed pod.
-        let annotations = self.config.as_ref().map(|config| {
-            let digest = Digest::of(config.as_bytes()).to_string();
-            BTreeMap::from([("haptic-host/config".to_owned(), digest)])
-        });
         Deployment {
             metadata: self.owner.metadata(Some(&self.owner.namespace)),
             spec: DeploymentSpec {
                 replicas: Some(self.replicas),
                 selector: self.selector(),
                 strategy: Some(strategy),
-                template: PodTemplateSpec {
-                    metadata: Some(ObjectMeta {
-                        labels: Some(self.owner.labels()),
-                        annotations,
-                        ..ObjectMeta::default()
-                    }),
-                    spec: Some(self.pod()),
-                },
+                template: self.template(),
                 ..DeploymentSpec::default()
             },
             ..Deployment::default()
@@ -268,7 +333,7 @@ impl Workload {
                     name: secret.clone(),
                 }]
             }),
-            topology_spread_constraints: (self.replicas > 1).then(|| vec![spread]),
+            topology_spread_constraints: (self.pods() > 1).then(|| vec![spread]),
             containers: vec![self.container()],
             volumes: Some(self.volumes()),
             ..PodSpec::default()

@@ -48,6 +48,7 @@ pub struct Traffic {
     applied: AtomicU64,
     deleted: AtomicU64,
     unreadable: AtomicU64,
+    foreign: AtomicU64,
     lists_begun: AtomicU64,
     lists_completed: AtomicU64,
 }
@@ -88,6 +89,11 @@ impl Traffic {
         add(counter, 1);
     }
 
+    /// So many came for nothing so far: see [`Machine::foreign`](haptic_core::watch::Machine::foreign).
+    pub fn passed(&self, foreign: u64) {
+        self.foreign.store(foreign, Ordering::Relaxed);
+    }
+
     /// The totals.
     #[must_use]
     pub fn status(&self) -> TrafficStatus {
@@ -112,6 +118,7 @@ impl Traffic {
             applied: read(&self.applied),
             deleted: read(&self.deleted),
             unreadable: read(&self.unreadable),
+            foreign: read(&self.foreign),
             lists_begun: read(&self.lists_begun),
             lists_completed: read(&self.lists_completed),
         }

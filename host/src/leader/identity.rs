@@ -5,23 +5,35 @@
 /// processes of a host may contend.
 #[must_use]
 pub fn default_identity() -> String {
-    identity(std::env::var("POD_NAME").ok(), host(), random())
+    identity(pod(), host(), random())
+}
+
+/// `POD_NAME`, else the host's name, which is the same in a pod.
+pub(crate) fn pod_name() -> Option<String> {
+    said(pod()).or_else(host)
+}
+
+fn pod() -> Option<String> {
+    std::env::var("POD_NAME").ok()
+}
+
+/// A name, if there is something in it.
+fn said(name: Option<String>) -> Option<String> {
+    name.map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
 }
 
 fn identity(pod: Option<String>, host: Option<String>, random: u64) -> String {
-    match pod.map(|pod| pod.trim().to_owned()) {
-        Some(pod) if !pod.is_empty() => pod,
-        _ => format!("{}_{random:016x}", host.as_deref().unwrap_or("host")),
+    match said(pod) {
+        Some(pod) => pod,
+        None => format!("{}_{random:016x}", host.as_deref().unwrap_or("host")),
     }
 }
 
 fn host() -> Option<String> {
     // Where the kernel shows it, else what a shell has exported.
     let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    kernel
-        .or_else(|| std::env::var("HOSTNAME").ok())
-        .map(|host| host.trim().to_owned())
-        .filter(|host| !host.is_empty())
+    said(kernel.or_else(|| std::env::var("HOSTNAME").ok()))
 }
 
 /// Another number in each process, and each time.

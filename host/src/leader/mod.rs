@@ -48,6 +48,7 @@ use kube::{Client, client::Body};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+pub(crate) use self::identity::pod_name;
 pub(crate) use self::leadership::Changes;
 #[cfg(test)]
 pub(crate) use self::leadership::tests;

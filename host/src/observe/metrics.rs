@@ -207,6 +207,20 @@ impl Page<'_> {
                 MetricType::Info,
             )?
             .encode_info(&[("version", state.version.as_str())])?;
+        let mut info = self.0.encode_descriptor(
+            "haptic_shard",
+            "The part of the objects that this process holds, if it is one",
+            None,
+            MetricType::Info,
+        )?;
+        if let Some(shard) = &state.shard {
+            let (index, count) = (shard.index.to_string(), shard.count.to_string());
+            info.encode_info(&[
+                ("index", index.as_str()),
+                ("count", count.as_str()),
+                ("by", shard.by),
+            ])?;
+        }
         self.one_gauge(
             "haptic_ready",
             "1 when /readyz answers 200",
@@ -337,6 +351,7 @@ impl Page<'_> {
                     ("applied", traffic.applied),
                     ("deleted", traffic.deleted),
                     ("unreadable", traffic.unreadable),
+                    ("foreign", traffic.foreign),
                 ]
                 .map(|(kind, count)| {
                     let labels = [("watch", watch), ("namespace", namespace), ("type", kind)];

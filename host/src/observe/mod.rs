@@ -19,6 +19,6 @@ pub(crate) use state::sentence;
 pub use state::{
     CacheStatus, CallbackCount, CallbackStatus, ChangeCount, CommitStatus, ErrorStatus, HookStatus,
     HostState, LeaderStatus, MAX_CALLBACKS, MAX_OUTPUTS, OutputStatus, OutputsStatus, PluginState,
-    PluginStatus, ReloadStatus, RequestStatus, RunningStatus, ScopeStatus, TrafficStatus,
-    Unreadable, WatchStatus,
+    PluginStatus, ReloadStatus, RequestStatus, RunningStatus, ScopeStatus, ShardStatus,
+    TrafficStatus, Unreadable, WatchStatus,
 };

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use haptic_core::{Identity, Time, watch::WatchState};
+use haptic_core::{Identity, Time, shard::Shard, watch::WatchState};
 use serde::Serialize;
 
 use super::{durations::Durations, process::ProcessStatus};
@@ -34,6 +34,8 @@ pub struct HostState {
     pub ready: bool,
     /// With leader election: how this process stands.
     pub leader: Option<LeaderStatus>,
+    /// With shards: which part of the objects this process holds.
+    pub shard: Option<ShardStatus>,
     /// The bodies of cached stores.
     pub cache: CacheStatus,
     /// The process; filled in by who answers.
@@ -57,6 +59,27 @@ pub struct LeaderStatus {
     pub terms: u64,
 }
 
+/// The part of the objects that a process holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ShardStatus {
+    /// Which one, counted from 0.
+    pub index: u32,
+    /// Of how many.
+    pub count: u32,
+    /// What is told apart: `namespace` or `object`.
+    pub by: &'static str,
+}
+
+impl From<Shard> for ShardStatus {
+    fn from(shard: Shard) -> Self {
+        Self {
+            index: shard.index(),
+            count: shard.count(),
+            by: shard.by().as_str(),
+        }
+    }
+}
+
 /// One watch: what a plugin declared, and the store that holds it. Watches of several
 /// plugins that are the same are one (contract W10).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -73,6 +96,8 @@ pub struct WatchStatus {
     pub label_selector: String,
     /// Which of the objects, by what the server can tell; empty: all of them.
     pub field_selector: String,
+    /// The part of the objects that the store holds, such as `0/4`; empty: all of them.
+    pub shard: String,
     /// `memory` or `cached`.
     pub storage: &'static str,
     /// The word of contract W9: `discovering`, `waiting-for-crd`, `forbidden`,
@@ -131,6 +156,8 @@ pub struct TrafficStatus {
     pub deleted: u64,
     /// Objects and events that could not be decoded.
     pub unreadable: u64,
+    /// Objects and events of other shards, which were dropped.
+    pub foreign: u64,
     /// Lists that were begun; all but the first are relists.
     pub lists_begun: u64,
     /// Lists that came to their end.

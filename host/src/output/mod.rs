@@ -24,6 +24,7 @@ pub use directory::DirectorySink;
 pub use mark::{Debt, Mark};
 pub use object::{KeyError, ObjectError, ObjectSink, Owned};
 pub use stdout::StdoutSink;
+pub(crate) use target::filled;
 pub use target::{ObjectKind, ObjectTarget, OutputTarget, TargetError};
 
 use crate::{

@@ -8,6 +8,8 @@ use std::{
     str::FromStr,
 };
 
+use haptic_core::shard::Shard;
+
 /// Where the outputs of a plugin go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutputTarget {
@@ -65,6 +67,20 @@ pub enum TargetError {
         /// The name.
         name: String,
     },
+    /// Names of shards where there are none.
+    #[error("{0} stands for a shard's number, and this host is no shard: give --shard")]
+    NoShard(OutputTarget),
+    /// Several hosts would write one and the same.
+    #[error(
+        "{target} would be written by all {count} shards: give each its own, such as {target}{}{{shard}}",
+        separator(.target)
+    )]
+    Shared {
+        /// The target.
+        target: OutputTarget,
+        /// How many shards there are.
+        count: u32,
+    },
     /// A name that no namespace can have.
     #[error("{0:?} is no name of a namespace: lower-case letters, digits and `-`, 63 at most")]
     Namespace(String),
@@ -88,6 +104,53 @@ impl OutputTarget {
             Self::Directory(path) => Self::Directory(base.join(path)),
             Self::Stdout | Self::Object(_) => self,
         }
+    }
+
+    /// The same, with `{shard}` and `{shards}` in its name or path replaced by the shard's number
+    /// and how many there are. `taking_turns`: other hosts may write to the directory too, and
+    /// nothing but its name keeps those of other shards out.
+    ///
+    /// # Errors
+    /// [`TargetError::NoShard`], and [`TargetError::Shared`] for an object, or such a directory,
+    /// that is every shard's.
+    pub fn in_shard(self, shard: Option<Shard>, taking_turns: bool) -> Result<Self, TargetError> {
+        let text = match &self {
+            // A path that is no text holds whatever it holds.
+            Self::Directory(path) => path.to_str().unwrap_or_default(),
+            Self::Object(object) => &object.name,
+            Self::Stdout => return Ok(self),
+        };
+        let (own, named) = (text.contains(SHARD), text.contains(SHARDS));
+        let Some(shard) = shard else {
+            return match own || named {
+                true => Err(TargetError::NoShard(self)),
+                false => Ok(self),
+            };
+        };
+        let shareable = match &self {
+            Self::Directory(_) => !taking_turns,
+            Self::Object(_) => false,
+            Self::Stdout => true,
+        };
+        if !own && !shareable && shard.count() > 1 {
+            let count = shard.count();
+            return Err(TargetError::Shared {
+                target: self,
+                count,
+            });
+        }
+        if !own && !named {
+            return Ok(self);
+        }
+        let filled = filled(text, &shard.index().to_string(), &shard.count().to_string());
+        Ok(match self {
+            Self::Directory(_) => Self::Directory(PathBuf::from(filled)),
+            Self::Object(object) => Self::Object(ObjectTarget {
+                name: filled,
+                ..object
+            }),
+            Self::Stdout => self,
+        })
     }
 
     /// The same, with an object's namespace given: `own`, unless it names one.
@@ -176,7 +239,9 @@ impl FromStr for OutputTarget {
         {
             return Err(TargetError::Namespace(namespace.to_owned()));
         }
-        if name.len() > 253 || !name.split('.').all(is_label) {
+        // As long as it may become.
+        let filled = filled(name, "999", "999");
+        if filled.len() > 253 || !filled.split('.').all(is_label) {
             return Err(TargetError::Name {
                 kind,
                 name: name.to_owned(),
@@ -187,6 +252,23 @@ impl FromStr for OutputTarget {
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
         }))
+    }
+}
+
+/// What stands for the number of the shard that writes, and for how many there are.
+const SHARD: &str = "{shard}";
+const SHARDS: &str = "{shards}";
+
+/// The text with these numbers in it.
+pub(crate) fn filled(text: &str, index: &str, count: &str) -> String {
+    text.replace(SHARD, index).replace(SHARDS, count)
+}
+
+/// What is put between the name of a target and a number.
+fn separator(target: &OutputTarget) -> &'static str {
+    match target {
+        OutputTarget::Directory(_) => "/",
+        OutputTarget::Stdout | OutputTarget::Object(_) => "-",
     }
 }
 
@@ -302,5 +384,68 @@ mod tests {
         let base = Path::new("/etc/haptic");
         assert_eq!(target("out").relative_to(base), target("/etc/haptic/out"));
         assert_eq!(target("secret:x").relative_to(base), target("secret:x"));
+    }
+
+    #[test]
+    fn each_shard_writes_to_a_target_of_its_own() {
+        use haptic_core::shard::{Shard, ShardBy};
+
+        let shard = |text: Option<&str>| {
+            let (index, count) = text?.split_once('/').unwrap();
+            let numbers = (index.parse().unwrap(), count.parse().unwrap());
+            Some(Shard::new(numbers.0, numbers.1, ShardBy::Namespace).unwrap())
+        };
+        for (text, own, taking_turns, meant) in [
+            ("configmap:x-{shard}", Some("2/4"), false, "configmap:x-2"),
+            (
+                "secret:shop/x-{shard}-of-{shards}.y",
+                Some("11/16"),
+                true,
+                "secret:shop/x-11-of-16.y",
+            ),
+            ("configmap:x", Some("0/1"), true, "configmap:x"),
+            ("configmap:x", None, true, "configmap:x"),
+            ("/out/{shard}", Some("2/4"), true, "/out/2"),
+            ("/out", Some("2/4"), false, "/out"),
+            ("/out/{shards}", Some("2/4"), false, "/out/4"),
+            ("/out", None, true, "/out"),
+            ("-", Some("2/4"), true, "-"),
+        ] {
+            let target: OutputTarget = text.parse().unwrap();
+            assert_eq!(target.to_string(), text);
+            let found = target.in_shard(shard(own), taking_turns).unwrap();
+            assert_eq!(found.to_string(), meant, "{text}");
+        }
+        for (text, own, taking_turns, sentence) in [
+            (
+                "configmap:shop/x",
+                Some("2/4"),
+                false,
+                "configmap:shop/x would be written by all 4 shards: give each its own, such as configmap:shop/x-{shard}",
+            ),
+            (
+                "secret:x-{shards}",
+                Some("2/4"),
+                false,
+                "secret:x-{shards} would be written by all 4 shards: give each its own, such as secret:x-{shards}-{shard}",
+            ),
+            (
+                "/out",
+                Some("2/4"),
+                true,
+                "/out would be written by all 4 shards: give each its own, such as /out/{shard}",
+            ),
+            (
+                "configmap:x-{shard}",
+                None,
+                false,
+                "configmap:x-{shard} stands for a shard's number, and this host is no shard: give --shard",
+            ),
+        ] {
+            let target: OutputTarget = text.parse().unwrap();
+            let error = target.in_shard(shard(own), taking_turns).unwrap_err();
+            assert_eq!(error.to_string(), sentence);
+        }
+        assert!("configmap:x-{pod}".parse::<OutputTarget>().is_err());
     }
 }

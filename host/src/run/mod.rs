@@ -13,6 +13,7 @@ mod slot;
 
 use std::{num::NonZeroU32, time::Duration};
 
+use haptic_core::shard::Shard;
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
@@ -53,6 +54,9 @@ pub struct RunOptions {
     /// Contend for this Lease, and run callbacks only while it is held (contract L3).
     /// Not with `once`.
     pub election: Option<LeaseConfig>,
+    /// The part of the objects that this process holds: what it shows of itself.
+    /// [`PluginRun::shard`] is what makes it so.
+    pub shard: Option<Shard>,
     /// What compiles new versions of plugins when their files change (contract P3);
     /// `None`: nothing does. Not with `once`, and not while it is recorded.
     pub reload: Option<Runtime>,

@@ -3,7 +3,10 @@
 
 use std::{borrow::Cow, path::PathBuf, sync::Arc};
 
-use haptic_core::spec::{ScopeSpec, SpecErrors, WatchPlan, WatchSpec, plan_all};
+use haptic_core::{
+    shard::Shard,
+    spec::{ScopeSpec, SpecErrors, WatchPlan, WatchSpec, plan_all},
+};
 
 use super::{Breaker, RunError};
 use crate::{
@@ -38,6 +41,8 @@ pub struct PluginRun {
     pub hook: Option<HookConfig>,
     /// Of the component, in hexadecimal: for a recording, which says what it was made for.
     pub sha256: Option<String>,
+    /// The part of the objects that its stores hold; `None`: all.
+    pub shard: Option<Shard>,
 }
 
 /// A plugin that has described itself, with its watches understood and allowed, and with
@@ -69,7 +74,14 @@ pub(crate) struct Described {
 /// [`RunError`].
 pub async fn prepare(run: PluginRun, access: &Access) -> Result<Prepared, RunError> {
     let own_namespace = access.own_namespace.as_deref();
-    let described = describe(&run.plugin, &run.config, &run.limits, own_namespace).await?;
+    let described = describe(
+        &run.plugin,
+        &run.config,
+        &run.limits,
+        own_namespace,
+        run.shard,
+    )
+    .await?;
     let options = SinkOptions {
         occupancy: run.occupancy,
         client: &access.client,
@@ -159,6 +171,7 @@ pub(crate) async fn describe(
     config: &PluginConfig,
     limits: &Limits,
     own_namespace: Option<&str>,
+    shard: Option<Shard>,
 ) -> Result<Described, RunError> {
     let asked = ask(plugin, config, limits).await?;
     let wrong = |mistakes| RunError::Watches {
@@ -185,7 +198,14 @@ pub(crate) async fn describe(
     Ok(Described {
         plugin: plugin.clone(),
         specs,
-        plans: plans.into_iter().map(Arc::new).collect(),
+        plans: plans
+            .into_iter()
+            .map(|plan| match shard {
+                Some(shard) => plan.in_shard(shard),
+                None => plan,
+            })
+            .map(Arc::new)
+            .collect(),
         instance: asked.instance,
         settings: asked.settings,
         logs: asked.logs,

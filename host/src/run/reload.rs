@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use haptic_core::shard::Shard;
 use tokio::sync::mpsc;
 use tracing::{debug, error};
 
@@ -31,6 +32,7 @@ pub(super) struct Source {
     pub(super) limits: Limits,
     pub(super) sandbox: Sandbox,
     pub(super) own_namespace: Option<String>,
+    pub(super) shard: Option<Shard>,
 }
 
 /// A file has another content.
@@ -103,7 +105,8 @@ async fn load(source: &Source, path: &Path, last: Option<Digest>, runtime: &Runt
         Ok(plugin) => {
             let plugin = plugin.with_sandbox(source.sandbox.clone());
             let own = source.own_namespace.as_deref();
-            match prepare::describe(&plugin, &source.config, &source.limits, own).await {
+            let (config, limits) = (&source.config, &source.limits);
+            match prepare::describe(&plugin, config, limits, own, source.shard).await {
                 Ok(described) => FileNews::Described(Box::new(described)),
                 Err(error) => FileNews::Refused(chain(&error)),
             }

@@ -86,6 +86,7 @@ impl Dispatch {
             limits: run.limits.clone(),
             sandbox: run.plugin.sandbox().clone(),
             own_namespace: self.own_namespace.clone(),
+            shard: run.shard,
         };
         let slot = Slot {
             plugin,

@@ -7,6 +7,7 @@ mod dockerfile;
 mod inspect;
 mod manifests;
 mod rights;
+mod shards;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -24,30 +24,30 @@ use super::{
     text,
 };
 
-fn manifests(words: &[&str]) -> Vec<Value> {
+pub(crate) fn manifests(words: &[&str]) -> Vec<Value> {
     documents(&ok(&[&["manifests"], words].concat()))
 }
 
-fn kinds(documents: &[Value]) -> Vec<&str> {
+pub(crate) fn kinds(documents: &[Value]) -> Vec<&str> {
     documents
         .iter()
         .map(|object| text(object, "/kind"))
         .collect()
 }
 
-fn find<'a>(documents: &'a [Value], kind: &str) -> &'a Value {
+pub(crate) fn find<'a>(documents: &'a [Value], kind: &str) -> &'a Value {
     let found = documents.iter().find(|object| object["kind"] == kind);
     found.unwrap_or_else(|| panic!("no {kind}"))
 }
 
 /// Reads an object as its type has it; a field that the type does not know would be lost.
-fn typed<T: serde::de::DeserializeOwned + serde::Serialize>(object: &Value) -> T {
+pub(crate) fn typed<T: serde::de::DeserializeOwned + serde::Serialize>(object: &Value) -> T {
     let typed: T = serde_json::from_value(object.clone()).unwrap();
     assert_eq!(serde_json::to_value(&typed).unwrap(), *object);
     typed
 }
 
-fn pod(documents: &[Value]) -> PodSpec {
+pub(crate) fn pod(documents: &[Value]) -> PodSpec {
     let deployment: Deployment = typed(find(documents, "Deployment"));
     deployment.spec.template.spec.unwrap()
 }

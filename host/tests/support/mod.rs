@@ -43,6 +43,7 @@ pub(crate) fn isolate(command: &mut Command) {
         .env_remove("KUBECONFIG")
         .env_remove("HAPTIC_LOG")
         .env_remove("POD_NAME")
+        .env_remove("HAPTIC_SHARD")
         .env("HAPTIC_CACHE_DIR", root().join("target/plugin-cache"))
         .stdin(Stdio::null());
 }

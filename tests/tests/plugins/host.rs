@@ -120,6 +120,7 @@ impl Host {
                 force_conflicts: false,
                 hook: None,
                 sha256: None,
+                shard: None,
             };
             prepared.push(run::prepare(run, &access).await.unwrap());
         }
@@ -129,6 +130,7 @@ impl Host {
             diff: false,
             cache_bytes: 1 << 20,
             election: None,
+            shard: None,
             reload: Some(runtime),
             record: None,
         };

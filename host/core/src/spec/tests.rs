@@ -250,3 +250,65 @@ fn p6_what_every_object_would_wait_for_is_bounded() {
     };
     refused(&namespaces, "scope", "more than 256 namespaces");
 }
+
+#[test]
+fn a_watch_is_shared_by_shards_unless_it_is_of_one_object_or_says_that_each_needs_all() {
+    let shard = Shard::new(1, 4, ShardBy::Namespace).unwrap();
+    let check = |change: fn(&mut WatchSpec), shared: bool| {
+        let mut spec = secrets();
+        change(&mut spec);
+        let plan = spec.plan().unwrap();
+        assert_eq!(plan.shard, None, "the whole, unless told");
+        let plan = plan.in_shard(shard);
+        assert_eq!(plan.shard.is_some(), shared, "{spec:?}");
+        assert_eq!(plan.projection().shard, plan.shard);
+    };
+    fn option(spec: &mut WatchSpec, value: &str) {
+        spec.extra.push(("shard".to_owned(), value.to_owned()));
+    }
+    check(|_| {}, true);
+    check(|spec| option(spec, "true"), true);
+    check(|spec| option(spec, "false"), false);
+    check(|spec| spec.storage = Storage::Cached, true);
+    check(|spec| spec.scope = ScopeSpec::OwnNamespace, false);
+    check(
+        |spec| {
+            spec.scope = ScopeSpec::OwnNamespace;
+            option(spec, "true");
+        },
+        true,
+    );
+    check(|spec| spec.object_name = Some("settings".to_owned()), false);
+
+    let mut wrong = secrets();
+    option(&mut wrong, "yes");
+    let errors = wrong.plan().unwrap_err();
+    assert_eq!(errors[0].message, "shard is `true` or `false`, not `yes`");
+    let whole = secrets().plan().unwrap();
+    let part = secrets().plan().unwrap().in_shard(shard);
+    assert!(!whole.same_watch(&part) && part.same_watch(&part.clone()));
+    let only = Shard::new(0, 1, ShardBy::Namespace).unwrap();
+    assert!(whole.same_watch(&whole.clone().in_shard(only)));
+}
+
+#[test]
+fn of_listed_namespaces_a_shard_watches_its_own_and_one_at_least() {
+    let watched = |list: &[&str], index: u32, by: ShardBy| {
+        let spec = WatchSpec {
+            scope: ScopeSpec::Namespaces(texts(list)),
+            ..secrets()
+        };
+        let plan = spec.plan().unwrap();
+        match plan.in_shard(Shard::new(index, 2, by).unwrap()).scope {
+            ScopeSpec::Namespaces(list) => list,
+            other => panic!("{other:?}"),
+        }
+    };
+    // The first and the last are shard 0's, the others shard 1's.
+    let list = ["shop", "kube-system", "a", "default"];
+    assert_eq!(watched(&list, 0, ShardBy::Namespace), ["shop", "default"]);
+    assert_eq!(watched(&list, 1, ShardBy::Namespace), ["kube-system", "a"]);
+    assert_eq!(watched(&list, 0, ShardBy::Object), list);
+    let foreign = ["shop", "default"];
+    assert_eq!(watched(&foreign, 1, ShardBy::Namespace), ["shop"]);
+}

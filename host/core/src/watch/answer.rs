@@ -169,6 +169,7 @@ impl Machine {
             return;
         };
         let mut follow = Follow {
+            readers: &self.config.readers,
             decoders: &mut served.decoders,
             progress: &mut self.progress,
             initial: true,
@@ -192,6 +193,7 @@ impl Machine {
         };
         let began_initial = stream.initial_until.is_some();
         let mut follow = Follow {
+            readers: &self.config.readers,
             decoders: &mut served.decoders,
             progress: &mut self.progress,
             initial: began_initial,

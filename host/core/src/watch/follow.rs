@@ -4,7 +4,7 @@
 use super::{Action, NoteLevel, WatchOutput, problem::Problem};
 use crate::{
     Identity,
-    decode::{Decoder, identity_of},
+    decode::{Decoder, Peeked, ProjectionSpec, identity_of, peek},
     frame::{WatchEvent, parse_status, parse_watch_event},
 };
 
@@ -18,6 +18,9 @@ pub(super) struct Progress {
     pub(super) received: u64,
     /// Whether this resource's streams are known to carry bookmarks.
     pub(super) carries_bookmarks: bool,
+    /// Objects and events, of all lists and streams, that no reader took as all of them are
+    /// other shards'.
+    pub(super) foreign: u64,
 }
 
 impl Progress {
@@ -33,6 +36,8 @@ impl Progress {
 
 /// One chunk's worth of following a stream.
 pub(super) struct Follow<'a> {
+    /// Whose objects they want.
+    pub(super) readers: &'a [ProjectionSpec],
     /// One for each reader.
     pub(super) decoders: &'a mut [Decoder],
     pub(super) progress: &'a mut Progress,
@@ -87,12 +92,43 @@ impl Follow<'_> {
 
     /// `known`: whether the server says that the object was there before.
     fn upsert(&mut self, json: &[u8], known: bool) {
-        let mut counts = false;
+        let peeked = self.peek(json);
+        let (mut counts, mut foreign) = (false, true);
         for reader in 0..self.decoders.len() {
+            if self.is_foreign(reader, peeked.as_ref()) {
+                continue;
+            }
+            foreign = false;
             counts |= self.upsert_for(reader, json, known);
+        }
+        if foreign {
+            self.pass(peeked);
         }
         if counts {
             self.count();
+        }
+    }
+
+    /// Who the object is, if some reader does not want everybody's.
+    fn peek<'j>(&self, json: &'j [u8]) -> Option<Peeked<'j>> {
+        let sharded = self.readers.iter().any(|reader| reader.shard.is_some());
+        sharded.then(|| peek(json)).flatten()
+    }
+
+    /// Whether the object is another shard's than the reader's. One that does not say who it is
+    /// is everybody's: then its decoder says what is wrong with it.
+    fn is_foreign(&self, reader: usize, peeked: Option<&Peeked<'_>>) -> bool {
+        let shard = self.readers.get(reader).and_then(|reader| reader.shard);
+        shard
+            .zip(peeked)
+            .is_some_and(|(shard, peeked)| !shard.owns(&peeked.namespace, &peeked.name))
+    }
+
+    /// An object that no reader wants still says how far the stream has come.
+    fn pass(&mut self, peeked: Option<Peeked<'_>>) {
+        self.progress.foreign += 1;
+        if let Some(peeked) = peeked {
+            self.advance(&peeked.resource_version);
         }
     }
 
@@ -126,7 +162,13 @@ impl Follow<'_> {
     }
 
     fn delete(&mut self, json: &[u8]) -> Result<(), Problem> {
+        let peeked = self.peek(json);
+        let mut foreign = true;
         for reader in 0..self.decoders.len() {
+            if self.is_foreign(reader, peeked.as_ref()) {
+                continue;
+            }
+            foreign = false;
             let (identity, object) = match self.decoders[reader].decode(json) {
                 Ok(decoded) => {
                     self.advance(decoded.object.resource_version());
@@ -144,6 +186,9 @@ impl Follow<'_> {
                 }
             };
             self.emit(reader, WatchOutput::Deleted { identity, object });
+        }
+        if foreign {
+            self.pass(peeked);
         }
         Ok(())
     }

@@ -238,6 +238,13 @@ impl Machine {
         self.progress.resource_version.as_deref()
     }
 
+    /// How many objects and events came for nothing so far, in lists and streams: other shards
+    /// hold them, and no reader does.
+    #[must_use]
+    pub fn foreign(&self) -> u64 {
+        self.progress.foreign
+    }
+
     /// Whether a permit for a list must be held, or waited for: from the
     /// [`Action::Send`] of a list until the list is complete, or has failed and waits
     /// before it is tried again. It is held from page to page.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::*;
 use crate::observe::{
     CacheStatus, CallbackCount, ChangeCount, HookStatus, PluginState, PluginStatus, RequestStatus,
-    ScopeStatus, TrafficStatus, WatchStatus, process::ProcessStatus,
+    ScopeStatus, ShardStatus, TrafficStatus, WatchStatus, process::ProcessStatus,
 };
 
 /// Two watches of one stream, and one plugin.
@@ -36,11 +36,17 @@ fn state() -> Arc<HostState> {
             count: 3,
         }],
         listed: 9,
+        foreign: 27,
         lists_begun: 2,
         ..TrafficStatus::default()
     };
     Arc::new(HostState {
         version: "1.2.3".to_owned(),
+        shard: Some(ShardStatus {
+            index: 1,
+            count: 4,
+            by: "namespace",
+        }),
         cache: CacheStatus {
             hits: 3,
             held_bytes: 9,
@@ -118,6 +124,8 @@ fn v1_metrics_carry_what_the_state_has() {
         "haptic_watch_quarantined_objects_total{watch=\"ingresses\"} 2",
         "haptic_watch_requests_total{watch=\"ingresses\",namespace=\"shop\",kind=\"watch\",code=\"200\"} 3",
         "haptic_watch_events_total{watch=\"ingresses\",namespace=\"shop\",type=\"listed\"} 9",
+        "haptic_watch_events_total{watch=\"ingresses\",namespace=\"shop\",type=\"foreign\"} 27",
+        "haptic_shard_info{index=\"1\",count=\"4\",by=\"namespace\"} 1",
         "haptic_watch_lists_begun_total{watch=\"ingresses\",namespace=\"shop\"} 2",
         "haptic_plugin_callbacks_total{plugin=\"re\\\"nder\\\\\\n\",callback=\"on-change\",result=\"ok\"} 4",
         "haptic_plugin_callback_duration_seconds_bucket{le=\"0.0001\",plugin=\"re\\\"nder\\\\\\n\",callback=\"on-change\"} 0",

@@ -133,6 +133,7 @@ function watchCard() {
       ["Read by", w.plugins.join(", ")],
       ["Where", w.scopes.length === 1 ? (w.scopes[0].namespace ? `namespace ${w.scopes[0].namespace}` : "the whole cluster") : count(w.scopes.length, "namespace")],
       ["Only the object", w.object],
+      ["Shard", w.shard ? `${w.shard}: objects of the others are dropped` : ""],
       ["Labels", w.label_selector],
       ["Fields", w.field_selector],
       ["Held", w.storage === "cached" ? "names and versions; the rest is fetched when it is read" : `${size(w.stored_bytes)} in memory, after filtering`],
@@ -140,6 +141,7 @@ function watchCard() {
       ["Could not be read", w.quarantined ? count(w.quarantined, "time") : ""],
       ["Requests", traffic.length ? `${number(sum(requests, r => r.count))}${bad ? `, ${number(bad)} not answered with 200 (${requests.filter(r => r.code !== "200").map(r => `${r.kind} ${r.code}: ${number(r.count)}`).join(", ")})` : ""}` : "shared with another watch"],
       ["Received", traffic.length ? `${size(sum(traffic, t => t.received_bytes))}: ${number(sum(traffic, t => t.listed))} listed in ${count(sum(traffic, t => t.lists_completed), "list")}, then ${number(sum(traffic, t => t.applied))} changed and ${number(sum(traffic, t => t.deleted))} deleted` : ""],
+      ["Of other shards", sum(traffic, t => t.foreign) ? `${number(sum(traffic, t => t.foreign))}, dropped as they came` : ""],
     ]);
   } };
 }
@@ -279,8 +281,9 @@ function render(state) {
   put(mark, state.ready ? "Ready" : "Not ready");
   look(mark, `mark ${state.ready ? "good" : "bad"}`);
   document.title = `${state.ready ? "✓" : "✗"} haptic-host`;
+  const shard = state.shard ? ` · shard ${state.shard.index}/${state.shard.count}, by ${state.shard.by}` : "";
   const leader = !state.leader ? "" : state.leader.leads ? " · leads" : state.leader.holder ? ` · follows ${state.leader.holder}` : " · nobody leads";
-  put(by("about"), `${state.version} · cluster ${state.cluster} · up ${span(state.uptime_seconds)}${leader}`);
+  put(by("about"), `${state.version} · cluster ${state.cluster} · up ${span(state.uptime_seconds)}${shard}${leader}`);
   summary(state);
   list(by("watches"), state.watches, w => w.name, watchCard, "No watches.");
   list(by("plugins"), state.plugins, p => p.name, pluginCard, "No plugins.");

@@ -5,6 +5,7 @@
 mod faults;
 mod scenarios;
 mod server;
+mod shard;
 mod simulation;
 mod transitions;
 

@@ -278,7 +278,13 @@ fn a_watch_is_shared_by_shards_unless_it_is_of_one_object_or_says_that_each_need
         },
         true,
     );
-    check(|spec| spec.object_name = Some("settings".to_owned()), false);
+    check(
+        |spec| {
+            spec.object_name = Some("settings".to_owned());
+            spec.storage = Storage::Memory;
+        },
+        false,
+    );
 
     let mut wrong = secrets();
     option(&mut wrong, "yes");

@@ -10,8 +10,8 @@
 
 use std::{fmt, str::FromStr};
 
-/// 256. Each shard is sent everything that is watched, so the API server works this many times as
-/// much; whoever needs more processes than that lets each watch other namespaces.
+/// Each shard is sent everything that is watched, so the API server works this many times as
+/// much; whoever needs more than 256 processes lets each watch other namespaces.
 pub const MAX_SHARDS: u32 = 256;
 
 /// A StatefulSet of ten thousand pods is none of ours, while a Deployment's random suffix of five

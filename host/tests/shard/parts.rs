@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, fs};
 
+use serde_json::Value;
+
 use super::{Stage, traffic, watch};
 
 /// With four shards each has some of these, and with two as well.
@@ -42,6 +44,11 @@ fn all() -> BTreeSet<String> {
 fn namespaces(rendered: &BTreeSet<String>) -> BTreeSet<&str> {
     let namespaces = rendered.iter().map(|row| row.split_once('/').unwrap().0);
     namespaces.collect()
+}
+
+/// What came and was another shard's.
+fn passed(state: &Value) -> u64 {
+    traffic(watch(state, "configmaps"), "foreign")
 }
 
 /// Whether these are all of the whole, and each once.
@@ -107,7 +114,6 @@ fn four_processes_hold_and_render_the_whole_each_of_them_its_namespaces() {
         if index == owner {
             continue;
         }
-        let passed = |state| traffic(watch(state, "configmaps"), "foreign");
         let now = super::eventually("the event", || {
             let now = host.state();
             match passed(&now) > passed(before) {

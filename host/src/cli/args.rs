@@ -276,7 +276,8 @@ pub(super) struct RunArgs {
         long,
         value_name = "FILE",
         conflicts_with_all = [
-            "manifests", "kubeconfig", "context", "once", "record", "listen", "leader_elect", "on_output"
+            "manifests", "kubeconfig", "context", "once", "record", "listen", "leader_elect", "on_output",
+            "shard", "shard_by"
         ],
         help_heading = RECORDINGS
     )]

@@ -10,6 +10,7 @@ use super::{
     load_config,
     plugins::{Entry, FetchArgs, entries},
     reach,
+    shard::ShardArgs,
     signals::Signals,
 };
 use crate::{
@@ -96,6 +97,9 @@ pub(super) struct RecordArgs {
     grants: GrantArgs,
 
     #[command(flatten)]
+    shard: ShardArgs,
+
+    #[command(flatten)]
     fetch: FetchArgs,
 }
 
@@ -141,6 +145,7 @@ pub(super) async fn record(args: RecordArgs) -> anyhow::Result<()> {
     let signals = Signals::listen(0)?;
     let options = args.recording.options(&args.file)?;
     let config = load_config(args.config.as_deref())?;
+    let shard = args.shard.resolve(&config, false)?;
     let entries = entries(&args.plugin, config.plugins, &args.allow)?;
     let runtime = Runtime::new(&RuntimeOptions {
         cache_dir: args.fetch.cache_dir(),
@@ -156,7 +161,7 @@ pub(super) async fn record(args: RecordArgs) -> anyhow::Result<()> {
     } in entries
     {
         let (source, plugin) = source.load(&runtime, &pull).await?;
-        let sandbox = args.grants.sandbox(&key, &config)?;
+        let sandbox = args.grants.sandbox(&key, &config, shard)?;
         loaded.push((
             plugin.named(&key).with_sandbox(sandbox),
             source.sha256()?,
@@ -175,7 +180,7 @@ pub(super) async fn record(args: RecordArgs) -> anyhow::Result<()> {
         let own_namespace = access.own_namespace.as_deref();
         sessions.push(Session {
             name: plugin.name().to_owned(),
-            described: run::describe(&plugin, &config, &limits, own_namespace).await?,
+            described: run::describe(&plugin, &config, &limits, own_namespace, shard).await?,
             sha256,
             limits,
         });

@@ -57,7 +57,8 @@ pub(super) async fn replay(args: RunArgs, path: &Path) -> anyhow::Result<()> {
                 "the recording was made with another build of it"
             );
         }
-        let sandbox = args.grants.sandbox(&key, &config)?;
+        // What was recorded is told whole: of the shard that it was recorded for.
+        let sandbox = args.grants.sandbox(&key, &config, None)?;
         let plugin = plugin.named(&key).with_sandbox(sandbox);
         let limits = Limits {
             // Hours are over in a moment.

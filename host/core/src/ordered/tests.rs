@@ -275,7 +275,7 @@ fn i5_a_range_is_found_by_search_and_not_by_a_scan() {
     // Two binary searches among the 32 of a leaf, the second after two looks ahead.
     assert!(looks.get() <= 2 * 6 + 2, "{}", looks.get());
     looks.set(0);
-    let key = b"04321\0043217";
+    let key = b"04321\x00043217";
     assert_eq!(
         ordered.get(Key::new(key, &[])).map(|(_, n)| *n),
         Some(43_217)

@@ -3,6 +3,8 @@
 # target/guests/wasm32-wasip2/release/*.wasm, and sees to the toolchain that this takes.
 #
 #   scripts/guests.sh [build] [PACKAGE...]   build these packages, or all guests of the workspace
+#   scripts/guests.sh --manifest-path FILE   build the package of this Cargo.toml, wherever it is, into
+#                                            target/wasm32-wasip2/release beside it, where cargo would
 #   scripts/guests.sh toolchain              only make sure that guests can be built
 #   scripts/guests.sh list                   print the packages that `build` builds by default
 #
@@ -22,9 +24,10 @@ readonly TARGET=wasm32-wasip2
 readonly DEBIAN_PACKAGES=(rustc-web rust-web-src rust-web-llvm lld-22)
 readonly DEBIAN_RUSTC=/usr/bin/rustc
 
+caller=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
-readonly root
+readonly root caller
 readonly toolchain_dir=$root/target/guest-toolchain
 readonly wasi_libc=$toolchain_dir/wasi-libc/usr/lib/$TARGET
 cargo=${CARGO:-cargo}
@@ -217,7 +220,15 @@ build() {
   for package in "${packages[@]}"; do
     [[ $package != -* ]] || fail 2 "unknown option '$package'; usage: scripts/guests.sh [build] [PACKAGE...]"
     selection+=(-p "$package")
+    disown_elsewhere "${package//-/_}"
   done
+  compile "${selection[@]}"
+  say "built ${packages[*]} in target/guests/$TARGET/release"
+}
+
+# Compiles what cargo is told to here, in the directory that all guests share: their standard
+# library, with Debian's packages, is compiled once.
+compile() {
   choose_toolchain
   # Flags for the native build (CI's -D warnings, say) are not for guests, and would replace ours.
   unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET
@@ -225,16 +236,63 @@ build() {
   # trap's backtrace has names.
   export CARGO_PROFILE_RELEASE_PANIC=abort CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
     CARGO_PROFILE_RELEASE_OPT_LEVEL=3 CARGO_PROFILE_RELEASE_STRIP=debuginfo
-  "$cargo" build --quiet --lib --release --target "$TARGET" --target-dir target/guests \
-    ${cargo_flags[@]+"${cargo_flags[@]}"} "${selection[@]}" ||
+  "$cargo" build --quiet --lib --release --target "$TARGET" --target-dir "$root/target/guests" \
+    ${cargo_flags[@]+"${cargo_flags[@]}"} "$@" ||
     fail 1 "the guests could not be built; cargo's output is above."
-  say "built ${packages[*]} in target/guests/$TARGET/release"
+}
+
+# The file name of a package's component, without its ending.
+component_of() {
+  awk '
+    /^\[/ { section = $0 }
+    (section == "[package]" || section == "[lib]") && /^name[ \t]*=/ {
+      gsub(/^name[ \t]*=[ \t]*"|".*$/, "")
+      names[section] = $0
+    }
+    END { name = names["[lib]"] ? names["[lib]"] : names["[package]"]; gsub(/-/, "_", name); print name }
+  ' "$1"
+}
+
+# Cargo calls the file after the package alone: one of the same name elsewhere, which was built here
+# last, would pass for this one.
+disown_elsewhere() {
+  local built=$root/target/guests/$TARGET/release owner=${2:-}
+  local file=$built/$1.owner
+  if [ "$(cat "$file" 2>/dev/null)" != "$owner" ]; then
+    rm -f "$built/deps/$1.wasm" "$file"
+    [ -z "$owner" ] || printf '%s\n' "$owner" >"$file"
+  fi
+}
+
+build_elsewhere() {
+  local manifest component built into
+  manifest=$(cd "$caller" && realpath -e -- "$1" 2>/dev/null) && [ -f "$manifest" ] ||
+    fail 2 "there is no $1; usage: scripts/guests.sh --manifest-path FILE"
+  component=$(component_of "$manifest")
+  [ -n "$component" ] || fail 2 "$1 has no [package] with a name."
+  built=$root/target/guests/$TARGET/release
+  mkdir -p "$built"
+  exec 9>"$root/target/guests/elsewhere.lock"
+  if command -v flock >/dev/null; then flock 9; fi
+  disown_elsewhere "$component" "$manifest"
+  cd "$(dirname "$manifest")"
+  compile --manifest-path "$manifest"
+  into=target/$TARGET/release
+  mkdir -p "$into"
+  # In one step, because a host that runs follows the file.
+  cp "$built/$component.wasm" "$into/.$component.wasm.new"
+  mv "$into/.$component.wasm.new" "$into/$component.wasm"
+  say "built $into/$component.wasm"
 }
 
 case ${1:-build} in
   toolchain)
     [ $# -eq 1 ] || fail 2 "usage: scripts/guests.sh toolchain"
     choose_toolchain
+    ;;
+  --manifest-path)
+    [ $# -eq 2 ] || fail 2 "usage: scripts/guests.sh --manifest-path FILE"
+    build_elsewhere "$2"
     ;;
   list)
     [ $# -eq 1 ] || fail 2 "usage: scripts/guests.sh list"
@@ -244,6 +302,6 @@ case ${1:-build} in
     [ $# -eq 0 ] || shift
     build "$@"
     ;;
-  -h | --help) sed -n '2,18s/^# \{0,1\}//p' scripts/guests.sh ;;
+  -h | --help) sed -n '2,20s/^# \{0,1\}//p' scripts/guests.sh ;;
   *) build "$@" ;;
 esac

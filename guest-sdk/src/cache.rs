@@ -298,7 +298,7 @@ impl<T: ObjectView> Cache<T> {
             return Ok(read);
         }
         let mut rows: BTreeMap<Key, (u64, Result<T, StoreError>)> =
-            keyed(store.keyed::<T>()?).collect();
+            keyed(store.keyed::<T>(&[])?).collect();
         Ok(keys
             .map(|key| match rows.remove(key) {
                 Some((print, view)) => (key.clone(), print, Some(view)),
@@ -310,7 +310,7 @@ impl<T: ObjectView> Cache<T> {
     /// Everything anew.
     fn read_all(&mut self, store: &Store<'_>, now: Option<Known>) -> Result<Update, StoreError> {
         let rows: BTreeMap<Key, (u64, Result<T, StoreError>)> =
-            keyed(store.keyed::<T>()?).collect();
+            keyed(store.keyed::<T>(&[])?).collect();
         let ahead = match store.changes() {
             Ok(changes) => Some(named(changes)),
             // Then the next update reads everything as well.

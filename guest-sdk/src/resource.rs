@@ -47,7 +47,7 @@
 //! **Options** of `#[resource(…)]`, those of [`Watch`]: `api_version = "…"` and `plural = "…"` (both
 //! needed), `name = "…"` (of the store; the plural if it is not said), `index_by("path", …)`,
 //! `index("name", "path", …)`, `namespaces("…", …)`, `own_namespace`, `label_selector = "…"`,
-//! `field_selector = "…"`, `cached`, `cache_ttl = "130s"`, `debounce = "500ms"`, `optional`,
+//! `field_selector = "…"`, `cached`, `cache_ttl = "2m10s"`, `debounce = "500ms"`, `optional`,
 //! `on_change_during_sync`, `ignore("path", …)`, `keep("path", …)` for more than the fields, and
 //! `keep_all` for whole objects. What depends on settings is said to the [`Watch`]:
 //! `Route::watch().namespaces(settings.namespaces)`.
@@ -57,6 +57,7 @@
 mod find;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 
@@ -242,6 +243,11 @@ fn paths<T: Resource>() -> Vec<&'static str> {
     T::COLUMNS.iter().map(|column| column.path).collect()
 }
 
+/// Whether a plugin can evaluate all paths of the view by itself.
+fn is_plain<T: Resource>() -> bool {
+    T::COLUMNS.iter().all(|column| column.steps.is_some())
+}
+
 impl Columns {
     /// The rows of a view: these columns must be its own, from [`Resource::columns`].
     ///
@@ -313,34 +319,13 @@ impl Store<'_> {
         T: Resource + for<'de> FromRow<'de>,
     {
         let columns = T::columns(self, keys)?;
-        let mut rows: Vec<Result<T, StoreError>> = columns.typed::<T>()?.collect();
-        if rows.iter().any(Result::is_err) {
-            self.name_objects(keys, &mut rows)?;
+        let rows: Vec<Result<T, StoreError>> = columns.typed::<T>()?.collect();
+        if rows.iter().all(Result::is_ok) {
+            return Ok(rows.into_iter());
         }
-        Ok(rows.into_iter())
-    }
-
-    /// Errors say which row; whoever reads them knows objects by their names.
-    #[cold]
-    fn name_objects<T>(
-        &self,
-        keys: &[&str],
-        rows: &mut [Result<T, StoreError>],
-    ) -> Result<(), StoreError> {
-        let identities = self.select::<(Option<String>, String)>(&IDENTITY, keys)?;
-        for (row, (namespace, name)) in rows.iter_mut().zip(identities) {
-            if let Err(StoreError::Decode { place, .. }) = row {
-                let field = place.split_once(", ").map(|(_, field)| field.to_owned());
-                *place = match namespace {
-                    Some(namespace) => format!("{namespace}/{name}"),
-                    None => name,
-                };
-                if let Some(field) = field {
-                    *place += &format!(", {field}");
-                }
-            }
-        }
-        Ok(())
+        // These errors say which row; whoever reads them knows objects by their names.
+        let named = self.keyed::<T>(keys)?.into_iter().map(|row| row.view);
+        Ok(named.collect::<Vec<_>>().into_iter())
     }
 
     /// One object as a view, by its identity; `None` when there is none.
@@ -352,10 +337,16 @@ impl Store<'_> {
         namespace: &str,
         name: &str,
     ) -> Result<Option<T>, StoreError> {
-        match self.get_object_json(namespace, name)? {
-            Some(object) => self.object_view(&object, namespace, name),
-            None => Ok(None),
-        }
+        let Some(object) = self.get_object_json(namespace, name)? else {
+            return Ok(None);
+        };
+        let view = match view_of(&object) {
+            Some((view, _)) => Some(view),
+            None => self
+                .evaluated::<T>()?
+                .remove(&(namespace.to_owned(), name.to_owned())),
+        };
+        view.transpose()
     }
 
     /// The objects with these keys in a named index, as views.
@@ -367,38 +358,43 @@ impl Store<'_> {
         index: &str,
         keys: &[&str],
     ) -> Result<Vec<T>, StoreError> {
-        let mut views = Vec::new();
-        for object in self.get_by_json(index, keys)? {
-            let (namespace, name) = json::names(&object).unwrap_or_default();
-            views.extend(self.object_view(&object, &namespace, &name)?);
+        let objects = self.get_by_json(index, keys)?;
+        if is_plain::<T>() {
+            let views = objects.iter().filter_map(|object| view_of(object));
+            return views.map(|(view, _)| view).collect();
         }
-        Ok(views)
-    }
-
-    fn object_view<T: ObjectView>(
-        &self,
-        object: &str,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<T>, StoreError> {
-        if let Some((view, _)) = view_of(object) {
-            return view.map(Some);
-        }
-        // A path that only the host can evaluate.
-        let mut rows = self.keyed::<T>()?;
-        let at = rows
+        let mut views = match objects.is_empty() {
+            true => HashMap::new(),
+            false => self.evaluated::<T>()?,
+        };
+        let views = objects
             .iter()
-            .position(|row| row.namespace == namespace && row.name == name);
-        at.map(|at| rows.swap_remove(at).view).transpose()
+            .filter_map(|object| views.remove(&json::names(object)?));
+        views.collect()
     }
 
-    /// The view of every object, with its identity.
-    pub(crate) fn keyed<T: ObjectView>(&self) -> Result<Vec<KeyedRow<T>>, StoreError> {
+    /// All objects by namespace and name: for paths that only the host can evaluate, which it does
+    /// for whole stores.
+    fn evaluated<T: ObjectView>(
+        &self,
+    ) -> Result<HashMap<(String, String), Result<T, StoreError>>, StoreError> {
+        let rows = self.keyed::<T>(&[])?.into_iter();
+        Ok(rows
+            .map(|row| ((row.namespace, row.name), row.view))
+            .collect())
+    }
+
+    /// The view of every object with these leading keys, with its identity.
+    pub(crate) fn keyed<T: ObjectView>(
+        &self,
+        keys: &[&str],
+    ) -> Result<Vec<KeyedRow<T>>, StoreError> {
         let mut fields = IDENTITY.to_vec();
         fields.extend(paths::<T>());
-        let is_plain = T::COLUMNS.iter().all(|column| column.steps.is_some());
-        let columns = match self.columns(&fields, &[]) {
-            Err(StoreError::TooLarge(_)) if is_plain => return self.keyed_pages(),
+        let columns = match self.columns(&fields, keys) {
+            Err(StoreError::TooLarge(_)) if keys.is_empty() && is_plain::<T>() => {
+                return self.keyed_pages();
+            }
             columns => columns?,
         };
         let mut cursor = columns.cursor()?;
@@ -410,7 +406,7 @@ impl Store<'_> {
         Ok(rows)
     }
 
-    /// The same, a page at a time.
+    /// All of them, a page at a time.
     fn keyed_pages<T: ObjectView>(&self) -> Result<Vec<KeyedRow<T>>, StoreError> {
         let mut rows = Vec::new();
         let mut cursor: Option<String> = None;

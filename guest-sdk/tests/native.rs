@@ -2,148 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+mod support;
+
 use std::rc::Rc;
 
-use haptic_guest::log::Level;
-use haptic_guest::native::{Backend, Instance, run};
-use haptic_guest::output::OutputError;
+use haptic_guest::native::Instance;
+use haptic_guest::settings::Problems;
 use haptic_guest::store::Page;
 use haptic_guest::{
-    Change, ChangeKind, ChangeStats, Config, Error, Plugin, ResourceEvent, Store, StoreError,
-    Watch, all_synced, log, output,
+    ChangeStats, Config, Error, Plugin, ResourceEvent, Store, StoreError, Watch, all_synced, log,
+    output,
 };
 use serde::Deserialize;
 
-/// One store, `pods`, of a few JSON texts by (namespace, name).
-#[derive(Default)]
-struct Fake {
-    pods: BTreeMap<(String, String), String>,
-    columns: String,
-    synced: Cell<bool>,
-    config: RefCell<String>,
-    outputs: RefCell<Vec<(String, Vec<u8>)>>,
-    lines: RefCell<Vec<String>>,
-    asked: RefCell<Vec<String>>,
-}
-
-impl Fake {
-    fn with_pods(pods: &[(&str, &str, &str)]) -> Rc<Fake> {
-        let pods = pods.iter().map(|(namespace, name, rest)| {
-            let object =
-                format!(r#"{{"metadata":{{"namespace":"{namespace}","name":"{name}"}}{rest}}}"#);
-            (((*namespace).to_owned(), (*name).to_owned()), object)
-        });
-        Rc::new(Fake {
-            pods: pods.collect(),
-            synced: Cell::new(true),
-            config: RefCell::new("{}".to_owned()),
-            ..Fake::default()
-        })
-    }
-
-    fn ask(&self, question: String) {
-        self.asked.borrow_mut().push(question);
-    }
-
-    fn run<R>(self: &Rc<Self>, body: impl FnOnce() -> R) -> R {
-        run(self.clone(), body)
-    }
-}
-
-impl Backend for Fake {
-    fn open(&self, store: &str) -> Result<(), StoreError> {
-        match store {
-            "pods" => Ok(()),
-            unknown => Err(StoreError::NoSuchStore(unknown.to_owned())),
-        }
-    }
-
-    fn all_synced(&self) -> bool {
-        self.synced.get()
-    }
-
-    fn len(&self, _: &str) -> u32 {
-        self.pods.len().try_into().unwrap()
-    }
-
-    fn revision(&self, _: &str) -> u64 {
-        7
-    }
-
-    fn get(&self, store: &str, keys: &[&str]) -> Result<Vec<String>, StoreError> {
-        self.ask(format!("get {store} {keys:?}"));
-        let found = self.pods.iter().filter(|((namespace, name), _)| {
-            let key = [namespace.as_str(), name.as_str()];
-            key.starts_with(keys)
-        });
-        Ok(found.map(|(_, pod)| pod.clone()).collect())
-    }
-
-    fn get_by(&self, store: &str, index: &str, keys: &[&str]) -> Result<Vec<String>, StoreError> {
-        self.ask(format!("get-by {store} {index} {keys:?}"));
-        Err(StoreError::NoSuchIndex(index.to_owned()))
-    }
-
-    fn get_object(&self, _: &str, ns: &str, name: &str) -> Result<Option<String>, StoreError> {
-        Ok(self.pods.get(&(ns.to_owned(), name.to_owned())).cloned())
-    }
-
-    fn list(&self, _: &str) -> Result<Vec<String>, StoreError> {
-        Ok(self.pods.values().cloned().collect())
-    }
-
-    /// The cursor is the number of objects before the page.
-    fn page(&self, _: &str, cursor: Option<&str>, limit: u32) -> Result<Page<String>, StoreError> {
-        self.ask(format!("page {cursor:?} {limit}"));
-        let start = match cursor.map(str::parse::<usize>) {
-            None => 0,
-            Some(Ok(start)) => start,
-            Some(Err(_)) => return Err(StoreError::InvalidCursor("x".to_owned())),
-        };
-        let end = (start + usize::try_from(limit).unwrap()).min(self.pods.len());
-        Ok(Page {
-            items: self.pods.values().take(end).skip(start).cloned().collect(),
-            next: (end < self.pods.len()).then(|| end.to_string()),
-        })
-    }
-
-    fn select(&self, store: &str, fields: &[&str], keys: &[&str]) -> Result<String, StoreError> {
-        self.ask(format!("select {store} {fields:?} {keys:?}"));
-        Ok(self.columns.clone())
-    }
-
-    fn changes(&self, _: &str) -> Result<Vec<Change>, StoreError> {
-        Ok(vec![Change {
-            kind: ChangeKind::Deleted,
-            namespace: "a".to_owned(),
-            name: "gone".to_owned(),
-        }])
-    }
-
-    fn write(&self, name: &str, content: &str) -> Result<(), OutputError> {
-        self.write_bytes(name, content.as_bytes())
-    }
-
-    fn write_bytes(&self, name: &str, content: &[u8]) -> Result<(), OutputError> {
-        if name.is_empty() {
-            return Err(OutputError::InvalidName("it is empty".to_owned()));
-        }
-        let output = (name.to_owned(), content.to_owned());
-        self.outputs.borrow_mut().push(output);
-        Ok(())
-    }
-
-    fn log(&self, level: Level, target: &str, message: &str, fields: &[(&str, &str)]) {
-        let line = format!("{level:?} {target} {message} {fields:?}");
-        self.lines.borrow_mut().push(line);
-    }
-
-    fn config(&self) -> String {
-        self.config.borrow().clone()
-    }
-}
+use support::Fake;
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct Pod {
@@ -176,16 +48,26 @@ struct Counter {
 struct Settings {
     #[serde(default)]
     broken: bool,
+    #[serde(default)]
+    limits: [u8; 2],
+}
+
+impl haptic_guest::Settings for Settings {
+    fn check(&self, problems: &mut Problems) {
+        let [low, high] = self.limits;
+        problems.check(low <= high, "limits[0]", "is above limits[1]");
+        problems.check(high < 100, "limits[1]", "is not below 100");
+    }
 }
 
 impl Plugin for Counter {
     fn describe(config: &Config) -> Result<Vec<Watch>, Error> {
-        config.parse::<Settings>()?;
+        config.settings::<Settings>()?;
         Ok(vec![Watch::new("pods", "v1", "pods")])
     }
 
     fn new(config: &Config) -> Result<Self, Error> {
-        if config.parse::<Settings>()?.broken {
+        if config.settings::<Settings>()?.broken {
             Err("cannot be made")?;
         }
         Ok(Counter { rendered: 0 })
@@ -274,7 +156,7 @@ fn an_iterator_over_pages_ends_after_an_error() {
 #[test]
 fn a_selection_is_typed_rows() {
     let fake = Rc::new(Fake {
-        columns: r#"[["a","b"],[1,null]]"#.to_owned(),
+        columns: vec![r#"[["a","b"],[1,null]]"#.to_owned()],
         ..Fake::default()
     });
     let rows: Vec<(String, Option<u32>)> = fake.run(|| {
@@ -345,6 +227,11 @@ fn describe_refuses_settings_with_the_name_of_the_field() {
             .contains("`brokn`")
     );
     assert!(describe("{").unwrap_err().contains("not the JSON text"));
+    // What a type cannot say, all of it at once.
+    assert_eq!(
+        describe(r#"{"limits": [255, 200]}"#).unwrap_err(),
+        "settings: field `limits[0]`: is above limits[1]; field `limits[1]`: is not below 100"
+    );
 }
 
 #[test]

@@ -9,7 +9,10 @@ use syn::{
     punctuated::Punctuated,
 };
 
-use crate::path::{self, Path};
+use crate::{
+    duration,
+    path::{self, Path},
+};
 
 /// A path and where it stands.
 pub(crate) struct PathLit {
@@ -135,25 +138,7 @@ fn list<T: Parse>(meta: &ParseNestedMeta<'_>) -> Result<Vec<T>> {
 
 fn duration(meta: &ParseNestedMeta<'_>) -> Result<Duration> {
     let text: LitStr = meta.value()?.parse()?;
-    parse_duration(&text.value()).ok_or_else(|| {
-        let why = format!(
-            "{:?} is no duration: write a number with `ms`, `s`, `m` or `h`, such as \"500ms\"",
-            text.value()
-        );
-        Error::new(text.span(), why)
-    })
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    match &text[digits..] {
-        "ms" => Some(Duration::from_millis(number)),
-        "s" => Some(Duration::from_secs(number)),
-        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
-        "h" => Some(Duration::from_secs(number.checked_mul(3_600)?)),
-        _ => None,
-    }
+    duration::parse(&text.value()).map_err(|why| Error::new(text.span(), why))
 }
 
 /// What stands on a field.

@@ -2,6 +2,7 @@
 //! `#[derive(Resource)]` expands to; what the expansion calls is in `haptic_guest::resource`.
 
 mod attributes;
+mod duration;
 mod expand;
 mod path;
 

@@ -1,5 +1,7 @@
 //! Paths as far as a compiler must understand them: which steps a plain path has, and what of it
-//! can be told to be wrong at once. The host compiles the same text at start and has the last word.
+//! can be told to be wrong at once. This is the grammar of the host's `haptic_core::path`, and a test
+//! holds them together (`tests/tests/documents/grammars.rs`); but what stands inside of filters and
+//! slices only the host understands, when it compiles the same text at start.
 
 /// One step of a plain path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +43,7 @@ impl Path {
                     }
                     text += name;
                 }
-                Some(name) => {
-                    text += &format!("['{}']", name.replace('\\', "\\\\").replace('\'', "\\'"));
-                }
+                Some(name) => text += &format!("['{}']", quoted(name)),
             }
         }
         // A path of wildcards only has nothing to begin with.
@@ -57,189 +57,370 @@ impl Path {
     }
 }
 
+/// A name as it stands between single quotes.
+fn quoted(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        match c {
+            '\'' | '\\' => text.extend(['\\', c]),
+            '\0'..='\u{1f}' => text += &format!("\\u{:04x}", u32::from(c)),
+            _ => text.push(c),
+        }
+    }
+    text
+}
+
 fn is_number(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_digit())
 }
 
+/// The host refuses longer paths.
+const MAX_BYTES: usize = 1024;
+
+/// The host refuses paths of more steps.
+const MAX_STEPS: usize = 64;
+
+/// The host refuses more functions inside each other in a filter.
+const MAX_NESTED_FUNCTIONS: usize = 4;
+
+/// The host refuses more brackets inside each other in a filter.
+const MAX_NESTED_BRACKETS: usize = 16;
+
+/// The largest position of RFC 9535.
+const MAX_INDEX: u64 = (1 << 53) - 1;
+
+const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
+
+const UNCLOSED_BRACKET: &str = "a bracket is not closed";
+const UNCLOSED_QUOTE: &str = "a quote is not closed";
+const TEMPLATE: &str = "templates and `{range}` are no paths; `[*]` matches all elements of a list";
+
 /// Parses a path, or says what is wrong with it.
 pub(crate) fn parse(text: &str) -> Result<Path, String> {
-    let mut rest = text.trim();
-    if rest.contains("{{") {
+    if text.len() > MAX_BYTES {
+        return Err(format!("the path is longer than {MAX_BYTES} bytes"));
+    }
+    let mut parser = Parser {
+        text: without_braces(text)?,
+        pos: 0,
+        path: Path {
+            steps: Vec::new(),
+            is_plain: true,
+        },
+    };
+    parser.path()?;
+    Ok(parser.path)
+}
+
+/// The path inside kubectl's braces and the white space around.
+fn without_braces(text: &str) -> Result<&str, String> {
+    if text
+        .match_indices("{{")
+        .any(|(at, _)| !inside_quotes(text, at))
+    {
         return Err("this is a Go template; write the path alone, such as `spec.host`".to_owned());
     }
-    if let Some(inner) = rest.strip_prefix('{') {
-        rest = inner
-            .strip_suffix('}')
-            .ok_or("the brace is not closed")?
-            .trim();
-        if rest.contains('{') || rest.starts_with("range ") || rest == "end" {
-            return Err(
-                "templates and `{range}` are no paths; `[*]` matches all elements of a list"
-                    .to_owned(),
-            );
-        }
-    }
-    if rest.is_empty() {
+    let trimmed = text.trim();
+    let inner = trimmed
+        .strip_prefix('{')
+        .and_then(|rest| rest.strip_suffix('}'));
+    let path = inner.unwrap_or(trimmed);
+    let word = path.trim();
+    if word.is_empty() {
         return Err("the path is empty; `$` is the whole object".to_owned());
     }
-    rest = match rest.strip_prefix('$') {
-        Some(rest) => rest,
-        None => rest,
-    };
-    let mut path = Path {
-        steps: Vec::new(),
-        is_plain: true,
-    };
-    let mut first = true;
-    while !rest.is_empty() {
-        if rest.starts_with("..") {
-            path.is_plain = false;
-            return Ok(path);
-        }
-        if let Some(inner) = rest.strip_prefix('[') {
-            let end = closing(inner).ok_or("a bracket is not closed")?;
-            match bracket(inner[..end].trim())? {
-                Some(step) => path.steps.push(step),
-                None => {
-                    path.is_plain = false;
-                    // What comes after is checked for its brackets only.
-                    unplain(&inner[end + 1..])?;
-                    return Ok(path);
-                }
-            }
-            rest = &inner[end + 1..];
-        } else {
-            let name = match rest.strip_prefix('.') {
-                Some(name) => name,
-                None if first => rest,
-                None => {
-                    return Err(format!(
-                        "`{rest}` begins neither with a dot nor with a bracket"
-                    ));
-                }
-            };
-            let (step, after) = bare(name)?;
-            path.steps.push(step);
-            rest = after;
-        }
-        first = false;
+    let is_template = inner.is_some() && (word == "end" || word.starts_with("range "));
+    let mut braces = path.match_indices(['{', '}']);
+    if is_template || braces.any(|(at, _)| !inside_quotes(path, at)) {
+        return Err(TEMPLATE.to_owned());
     }
     Ok(path)
 }
 
-/// Where the bracket ends that was opened just before.
-fn closing(text: &str) -> Option<usize> {
-    let mut depth = 0_usize;
+/// Whether the byte at `at` stands between quotes.
+fn inside_quotes(text: &str, at: usize) -> bool {
     let mut quote = None;
     let mut escaped = false;
-    for (at, c) in text.char_indices() {
+    for c in text.get(..at).unwrap_or("").chars() {
         match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None => match c {
-                '\'' | '"' => quote = Some(c),
-                '[' | '(' => depth += 1,
-                ']' if depth == 0 => return Some(at),
-                ']' | ')' => depth = depth.saturating_sub(1),
-                _ => {}
-            },
+            _ if escaped => escaped = false,
+            _ if c == '\\' => escaped = true,
+            Some(open) if open == c => quote = None,
+            None if matches!(c, '\'' | '"') => quote = Some(c),
+            _ => {}
         }
     }
-    None
+    quote.is_some()
 }
 
-fn unplain(rest: &str) -> Result<(), String> {
-    let mut rest = rest;
-    while let Some(at) = rest.find('[') {
-        let inner = &rest[at + 1..];
-        let end = closing(inner).ok_or("a bracket is not closed")?;
-        rest = &inner[end + 1..];
-    }
-    Ok(())
+struct Parser<'a> {
+    text: &'a str,
+    pos: usize,
+    path: Path,
 }
 
-/// The step in brackets; `None` for a filter, a slice or a union.
-fn bracket(inside: &str) -> Result<Option<Step>, String> {
-    if inside.is_empty() {
-        return Err("`[]` names nothing; `[*]` matches all elements".to_owned());
-    }
-    if inside == "*" {
-        return Ok(Some(Step::Wildcard));
-    }
-    if let Ok(index) = inside.parse::<i64>() {
-        return Ok(Some(Step::Index(index)));
-    }
-    if let Some(quote) = inside.chars().next().filter(|c| matches!(c, '\'' | '"')) {
-        let mut name = String::new();
-        let mut chars = inside[1..].chars();
-        loop {
-            match chars.next() {
-                None => return Err("a quote is not closed".to_owned()),
-                Some(c) if c == quote => break,
-                Some('\\') => match chars.next() {
-                    None => return Err("a quote is not closed".to_owned()),
-                    // An escape beyond these is the host's to understand.
-                    Some(c @ ('.' | '\\' | '\'' | '"' | '/')) => name.push(c),
-                    Some(_) => return Ok(None),
-                },
-                Some(c) => name.push(c),
+impl<'a> Parser<'a> {
+    fn path(&mut self) -> Result<(), String> {
+        self.space();
+        let is_rooted = self.eat('$');
+        let start = self.pos;
+        for count in 0.. {
+            self.space();
+            let Some(c) = self.peek() else { break };
+            if count == MAX_STEPS {
+                return Err(format!("the path has more than {MAX_STEPS} steps"));
+            }
+            match c {
+                '.' => {
+                    self.pos += 1;
+                    if self.eat('.') {
+                        self.path.is_plain = false;
+                    }
+                    match self.peek() {
+                        Some('[') => self.brackets()?,
+                        _ => self.bare()?,
+                    }
+                }
+                '[' => self.brackets()?,
+                // The first dot may be left out.
+                _ if self.pos == start && !is_rooted => self.bare()?,
+                _ => {
+                    return Err(format!(
+                        "`{}` begins neither with a dot nor with a bracket",
+                        self.rest()
+                    ));
+                }
             }
         }
-        return match chars.as_str().trim() {
-            "" => Ok(Some(Step::Name(name))),
-            _ => Ok(None),
-        };
+        Ok(())
     }
-    if inside.starts_with(['?', '(']) || inside.contains([':', ',']) {
-        return Ok(None);
-    }
-    Err(format!(
-        "`[{inside}]` is neither a position nor a name; names in brackets have quotes: `['{inside}']`"
-    ))
-}
 
-/// The bare name at the start, or a wildcard, and what follows it.
-fn bare(text: &str) -> Result<(Step, &str), String> {
-    if let Some(rest) = text.strip_prefix('*') {
-        return Ok((Step::Wildcard, rest));
-    }
-    let mut name = String::new();
-    let mut chars = text.char_indices();
-    let mut end = text.len();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '\\' => match chars.next() {
-                Some((_, '.')) => name.push('.'),
-                _ => {
+    /// A name without quotes, or a wildcard.
+    fn bare(&mut self) -> Result<(), String> {
+        if self.eat('*') {
+            self.push(Step::Wildcard);
+            return Ok(());
+        }
+        let mut name = String::new();
+        while let Some(c) = self.peek() {
+            match c {
+                '\\' if self.rest().starts_with(r"\.") => {
+                    name.push('.');
+                    self.pos += 2;
+                    continue;
+                }
+                '\\' => {
                     return Err(
                         r"a backslash stands only before a dot that belongs to a name: `\.`"
                             .to_owned(),
                     );
                 }
-            },
-            '.' | '[' => {
-                end = at;
+                '.' | '[' => break,
+                _ if SPACES.contains(&c) => break,
+                '-' | '/' | '_' => {}
+                _ if c.is_ascii_alphanumeric() || (!c.is_ascii() && !c.is_control()) => {}
+                _ => {
+                    return Err(format!(
+                        "a bare name cannot hold {c:?}; put it in brackets and quotes: `['…']`"
+                    ));
+                }
+            }
+            name.push(c);
+            self.pos += c.len_utf8();
+        }
+        if name.is_empty() {
+            return Err("a dot without a name after it".to_owned());
+        }
+        if is_number(&name) {
+            return Err(format!(
+                "`{name}` is a position: write `[{name}]`, or `['{name}']` if it is a name"
+            ));
+        }
+        self.push(Step::Name(name));
+        Ok(())
+    }
+
+    /// `[…]`.
+    fn brackets(&mut self) -> Result<(), String> {
+        self.pos += 1;
+        self.space();
+        let mut only = None;
+        for count in 1.. {
+            let step = match self.peek() {
+                None => return Err(UNCLOSED_BRACKET.to_owned()),
+                Some(']') if count == 1 => {
+                    return Err("`[]` names nothing; `[*]` matches all elements".to_owned());
+                }
+                Some(quote @ ('\'' | '"')) => Some(Step::Name(self.quoted(quote)?)),
+                Some('*') => {
+                    self.pos += 1;
+                    Some(Step::Wildcard)
+                }
+                Some('?') => {
+                    self.filter()?;
+                    None
+                }
+                Some(_) => self.index()?.map(Step::Index),
+            };
+            only = step.filter(|_| count == 1);
+            self.space();
+            if self.eat(']') {
                 break;
             }
-            c if c.is_alphanumeric() || matches!(c, '_' | '-' | '/') => name.push(c),
-            c => {
-                return Err(format!(
-                    "a bare name cannot hold {c:?}; put it in brackets and quotes: `['…']`"
-                ));
+            if !self.eat(',') {
+                return Err(UNCLOSED_BRACKET.to_owned());
+            }
+            self.space();
+        }
+        match only {
+            Some(step) => self.push(step),
+            None => self.path.is_plain = false,
+        }
+        Ok(())
+    }
+
+    /// A position; `None` for a slice.
+    fn index(&mut self) -> Result<Option<i64>, String> {
+        let rest = self.rest();
+        let length = rest
+            .find([',', ']'])
+            .ok_or_else(|| UNCLOSED_BRACKET.to_owned())?;
+        self.pos += length;
+        let text = rest[..length].trim_end_matches(SPACES);
+        if text.contains(':') {
+            return Ok(None);
+        }
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let is_canonical =
+            digits.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !digits.starts_with('0'));
+        match text.parse::<i64>() {
+            Ok(index) if is_canonical && index.unsigned_abs() <= MAX_INDEX => Ok(Some(index)),
+            _ if text.is_empty() => Err("nothing stands between two separators".to_owned()),
+            _ => Err(format!(
+                "`[{text}]` is neither a position nor a name; names in brackets have quotes: `['{text}']`"
+            )),
+        }
+    }
+
+    /// A quoted name, from its opening quote on.
+    fn quoted(&mut self, quote: char) -> Result<String, String> {
+        self.pos += 1;
+        let mut name = String::new();
+        loop {
+            let c = self.next().ok_or_else(|| UNCLOSED_QUOTE.to_owned())?;
+            match c {
+                _ if c == quote => return Ok(name),
+                '\\' => name.push(self.escape(quote).ok_or(
+                    r#"after a backslash in quotes stands one of . ' " \ / b f n r t and uXXXX"#,
+                )?),
+                '\0'..='\u{1f}' => {
+                    return Err("a control character in quotes is written as an escape".to_owned());
+                }
+                _ => name.push(c),
             }
         }
     }
-    if name.is_empty() {
-        return Err("a dot without a name after it".to_owned());
+
+    /// What follows a backslash in a quoted name.
+    fn escape(&mut self, quote: char) -> Option<char> {
+        Some(match self.next()? {
+            c @ ('.' | '\\' | '/') => c,
+            c if c == quote => c,
+            'b' => '\u{8}',
+            'f' => '\u{c}',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'u' => match self.hex4()? {
+                high @ 0xD800..0xDC00 => {
+                    self.pos += self.rest().starts_with("\\u").then_some(2)?;
+                    let low = self.hex4()?.checked_sub(0xDC00)?;
+                    (low < 0x400).then_some(())?;
+                    char::from_u32(0x10000 + ((high - 0xD800) << 10) + low)?
+                }
+                code => char::from_u32(code)?,
+            },
+            _ => return None,
+        })
     }
-    if is_number(&name) {
-        return Err(format!(
-            "`{name}` is a position: write `[{name}]`, or `['{name}']` if it is a name"
-        ));
+
+    fn hex4(&mut self) -> Option<u32> {
+        let digits = self.rest().get(..4)?;
+        let is_hex = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        self.pos += 4;
+        u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)
     }
-    Ok((Step::Name(name), &text[end..]))
+
+    /// A filter up to, not including, the bracket or comma that ends it.
+    fn filter(&mut self) -> Result<(), String> {
+        let start = self.pos;
+        // Whether each bracket that is open begins the argument of a function.
+        let mut calls = Vec::new();
+        while let Some(c) = self.peek() {
+            match c {
+                '\'' | '"' => {
+                    self.pos += 1;
+                    while let Some(inner) = self.peek().filter(|inner| *inner != c) {
+                        self.pos += inner.len_utf8();
+                        if inner == '\\' {
+                            self.next();
+                        }
+                    }
+                    if self.peek().is_none() {
+                        return Err(UNCLOSED_QUOTE.to_owned());
+                    }
+                }
+                '[' => calls.push(false),
+                '(' => {
+                    let before = self.text[start..self.pos].trim_end_matches(SPACES);
+                    calls.push(before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'));
+                    if calls.iter().filter(|call| **call).count() > MAX_NESTED_FUNCTIONS {
+                        return Err("functions may stand inside each other four deep".to_owned());
+                    }
+                }
+                ']' | ',' if calls.is_empty() => return Ok(()),
+                ']' | ')' => _ = calls.pop(),
+                _ => {}
+            }
+            if calls.len() > MAX_NESTED_BRACKETS {
+                return Err("brackets may stand inside each other 16 deep".to_owned());
+            }
+            self.pos += c.len_utf8();
+        }
+        Err(UNCLOSED_BRACKET.to_owned())
+    }
+
+    fn push(&mut self, step: Step) {
+        if self.path.is_plain {
+            self.path.steps.push(step);
+        }
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.pos..]
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn next(&mut self) -> Option<char> {
+        let c = self.peek()?;
+        self.pos += c.len_utf8();
+        Some(c)
+    }
+
+    fn eat(&mut self, c: char) -> bool {
+        let is_next = self.peek() == Some(c);
+        if is_next {
+            self.pos += c.len_utf8();
+        }
+        is_next
+    }
+
+    fn space(&mut self) {
+        self.pos = self.text.len() - self.rest().trim_start_matches(SPACES).len();
+    }
 }
 
 #[cfg(test)]
@@ -284,6 +465,10 @@ mod tests {
                 label,
             ),
             (r"a['it\'s']", vec![name("a"), name("it's")]),
+            (
+                r#" { $ .a [ "\u00e9\ud83d\ude00" ] } "#,
+                vec![name("a"), name("é😀")],
+            ),
         ] {
             let path = parse(text).unwrap();
             assert_eq!((path.steps, path.is_plain), (steps, true), "{text}");
@@ -315,13 +500,20 @@ mod tests {
             ("spec[]", "names nothing"),
             ("spec[name]", "['name']"),
             ("spec.0", "[0]"),
-            ("spec host", "bare name cannot hold ' '"),
-            ("{.spec", "not closed"),
+            ("spec host", "`host` begins neither"),
+            ("spec:host", "bare name cannot hold ':'"),
+            ("{.spec", "templates"),
             ("{{.spec}}", "Go template"),
             ("{range .items}", "templates"),
             (r"a.b\c", "backslash"),
             ("a[0]b", "neither with a dot"),
             ("a[?@.b].c[0", "not closed"),
+            ("a[01]", "neither a position nor a name"),
+            ("a['b',]", "nothing stands between"),
+            (r"a['\x']", "after a backslash"),
+            ("a['\t']", "control character"),
+            (&"a".repeat(1025), "longer than 1024"),
+            (&".a".repeat(65), "more than 64 steps"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
@@ -341,6 +533,7 @@ mod tests {
             ),
             ("a['0']", Some("a['0']")),
             ("['a b'].c", Some("$['a b'].c")),
+            (r"a['\n\'']", Some(r"a['\u000a\'']")),
             ("$", None),
             ("$..host", None),
             ("$[0]", None),

@@ -11,6 +11,7 @@ use super::{
     limits::LimitArgs,
     logs::LogFilter,
     manifests::ManifestsArgs,
+    new::NewArgs,
     plugins::FetchArgs,
     rbac::RbacArgs,
     record::{RecordArgs, RecordingArgs},
@@ -50,6 +51,8 @@ Examples:
       Write down what the plugin's watches deliver, Secrets' values redacted.
   haptic-host --replay bug.jsonl --plugin render.wasm
       Tell it to the plugin again, without a cluster and without waiting.
+  haptic-host new my-plugin
+      Make a plugin's project that builds, runs and is tested, to start from.
   haptic-host cluster --manifests cluster/ --kubeconfig kc.yaml
       Serve YAML files as a cluster that kubectl can use.
 
@@ -128,6 +131,12 @@ pub(super) enum Command {
     /// Write down in a file what plugins' watches deliver, for haptic-host --replay. Runs no
     /// callbacks and writes no outputs.
     Record(RecordArgs),
+
+    /// Make a plugin's project, in Rust: it builds, runs and is tested.
+    ///
+    /// The plugin in it renders a hosts file from Services. `make run` builds it and runs it on
+    /// an embedded cluster of a YAML file, `make test` tests it natively and as a component.
+    New(NewArgs),
 
     /// Print a script that makes a shell complete this command.
     Completions(CompletionsArgs),

@@ -7,6 +7,7 @@ mod inspect;
 mod limits;
 mod logs;
 mod manifests;
+mod new;
 mod offline;
 mod plugins;
 mod rbac;
@@ -71,6 +72,7 @@ pub fn main() -> ExitCode {
             Some(Command::Rbac(args)) => rbac::print(&args).await,
             Some(Command::Manifests(args)) => manifests::print(&args).await,
             Some(Command::Record(args)) => record::record(args).await,
+            Some(Command::New(args)) => new::make(&args),
             Some(Command::Completions(args)) => completions::print(&args),
             None => match args.run.replay.clone() {
                 Some(recording) => replay::replay(args.run, &recording).await,

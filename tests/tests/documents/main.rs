@@ -1,8 +1,9 @@
-//! The documents that can be held against what they are about.
+//! The documents that can be held against what they are about, and grammars that are written twice.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod config;
+mod grammars;
 mod wit;
 
 use std::path::{Path, PathBuf};

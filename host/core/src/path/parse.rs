@@ -7,7 +7,7 @@ use super::{MAX_PATH_BYTES, MAX_PATH_SEGMENTS, PathErrorKind, Segment, Steps, qu
 type Fault = (usize, PathErrorKind);
 
 /// RFC 9535 limits indices to what JavaScript can count.
-const MAX_INDEX: i64 = (1 << 53) - 1;
+const MAX_INDEX: u64 = (1 << 53) - 1;
 
 /// Functions inside each other in a filter. The JSONPath library tries the argument of a
 /// function two or three times, so its time is 3 to the power of this; more than
@@ -398,7 +398,7 @@ fn index(text: &str) -> Option<i64> {
     let canonical =
         digits.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !digits.starts_with('0'));
     let index: i64 = text.parse().ok()?;
-    (canonical && index.abs() <= MAX_INDEX).then_some(index)
+    (canonical && index.unsigned_abs() <= MAX_INDEX).then_some(index)
 }
 
 fn no_index(text: &str) -> PathErrorKind {

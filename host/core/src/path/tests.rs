@@ -132,6 +132,11 @@ fn i2_faults_are_named_with_their_place() {
         2,
         K::InvalidIndex("9007199254740992".into()),
     );
+    check(
+        "a[-9223372036854775808]",
+        2,
+        K::InvalidIndex("-9223372036854775808".into()),
+    );
     check("a['b',]", 6, K::InvalidIndex(String::new()));
     check(&".a".repeat(65), 128, K::TooManySegments);
 }

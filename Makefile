@@ -5,10 +5,10 @@ HOST := $(PROFILE_DIR)/haptic-host
 GUESTS := target/guests/wasm32-wasip2/release
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz build guests deps fmt clean soak hostile
+.PHONY: help demo test lint bench fuzz build guests deps fmt clean soak hostile test-languages bench-languages
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: guests ## Build everything and run the HAProxy example on an embedded cluster
 	@scripts/build.sh
@@ -19,6 +19,19 @@ test: guests deps ## Run all tests
 
 soak: ## Run random fault schedules (SOAK_SCHEDULES, SOAK_SEED) and print what each fault costs a minute
 	cargo test --workspace --test wire -- --include-ignored --nocapture soak w7_
+
+# `command` tests the host, and so has cargo build it. The components are compiled once, and loaded after that.
+test-languages: ## Build the example in Python, JavaScript, C and Rust, and hold them to one scenario
+	@scripts/languages.sh
+	cargo test --workspace --test languages --test command --no-run
+	HAPTIC_HARNESS_CACHE=$(CURDIR)/target/languages/cache \
+	  cargo test --workspace --test languages -- --include-ignored
+
+# The host's own crates optimised, which the everyday profile leaves as they are.
+bench-languages: ## Print what the example costs in each language, as a table
+	@scripts/languages.sh
+	cargo test --workspace --bench languages \
+	  --config profile.dev.package.haptic-core.opt-level=3 --config profile.dev.package.haptic-host.opt-level=3
 
 hostile: guests ## Print what each hostile plugin gets, and costs the plugin beside it
 	cargo test --workspace --test guests -- --ignored --nocapture p6_

@@ -6,6 +6,8 @@
 #   scripts/guests.sh --manifest-path FILE   build the package of this Cargo.toml, wherever it is, into
 #                                            target/wasm32-wasip2/release beside it, where cargo would
 #   scripts/guests.sh toolchain              only make sure that guests can be built
+#   scripts/guests.sh packages PACKAGE...    install packages of Debian 12, if they are missing
+#   scripts/guests.sh wasi-libc              unpack wasi-libc, and print the folder: a sysroot for C
 #   scripts/guests.sh list                   print the packages that `build` builds by default
 #
 # Which toolchain, in this order:
@@ -86,9 +88,9 @@ codename() {
   )
 }
 
-missing_debian_packages() {
+missing_packages() {
   local package
-  for package in "${DEBIAN_PACKAGES[@]}"; do
+  for package in "$@"; do
     [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || echo "$package"
   done
 }
@@ -99,8 +101,8 @@ debian_asked() {
 
 # Debian 12 only: elsewhere these packages are missing, or untried.
 debian_serves() {
-  command -v apt-get >/dev/null && [ "$(codename)" = bookworm ] || return 1
-  [ -z "$(missing_debian_packages)" ] || debian_asked
+  on_debian || return 1
+  [ -z "$(missing_packages "${DEBIAN_PACKAGES[@]}")" ] || debian_asked
 }
 
 apt_update() {
@@ -113,12 +115,14 @@ apt_install() {
     apt-get -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "$@"
 }
 
-install_debian_packages() {
-  local missing package updated=
-  mapfile -t missing < <(missing_debian_packages)
+# The first word says what for.
+install_packages() {
+  local why=$1 missing package updated=
+  shift
+  mapfile -t missing < <(missing_packages "$@")
   [ "${#missing[@]}" -gt 0 ] || return 0
   can_be_root || fail 3 "building guests needs the Debian packages ${missing[*]}, and installing them needs root:" \
-    "run 'apt-get install --no-install-recommends ${missing[*]}' as root, or install $TARGET with rustup."
+    "run 'apt-get install --no-install-recommends ${missing[*]}' as root."
   for package in "${missing[@]}"; do
     if ! apt-cache show "$package" >/dev/null 2>&1; then
       apt_update || fail 3 "apt-get update failed; its output is above."
@@ -126,12 +130,14 @@ install_debian_packages() {
       break
     fi
   done
-  say "installing Debian's ${missing[*]}: this Rust has no $TARGET, they can build its standard library"
+  say "installing Debian's ${missing[*]}: $why"
   if apt_install "${missing[@]}"; then return 0; fi
   # Lists that exist may be older than the mirror.
   if [ -z "$updated" ] && apt_update && apt_install "${missing[@]}"; then return 0; fi
   fail 3 "apt-get could not install ${missing[*]}; its output is above."
 }
+
+on_debian() { command -v apt-get >/dev/null && [ "$(codename)" = bookworm ]; }
 
 # The machine's own sources entries for bookworm, with the suite changed to bookworm-backports:
 # bookworm's own wasi-libc is older than wasm32-wasip2.
@@ -176,7 +182,7 @@ unpack_wasi_libc() {
 }
 
 use_debian() {
-  install_debian_packages
+  install_packages "this Rust has no $TARGET, they can build its standard library" "${DEBIAN_PACKAGES[@]}"
   unpack_wasi_libc
   # The standard library is built along with the guests, from Debian's source, by the compiler
   # that this source belongs to.
@@ -293,6 +299,18 @@ case ${1:-build} in
   --manifest-path)
     [ $# -eq 2 ] || fail 2 "usage: scripts/guests.sh --manifest-path FILE"
     build_elsewhere "$2"
+    ;;
+  packages)
+    [ $# -gt 1 ] || fail 2 "usage: scripts/guests.sh packages PACKAGE..."
+    shift
+    on_debian || fail 3 "this is not a Debian 12 with apt-get, of which ${*} would be installed."
+    install_packages "an example in another language is built with them" "$@"
+    ;;
+  wasi-libc)
+    [ $# -eq 1 ] || fail 2 "usage: scripts/guests.sh wasi-libc"
+    on_debian || fail 3 "this is not a Debian 12 with apt-get, of which wasi-libc would be unpacked."
+    unpack_wasi_libc >&2
+    printf '%s\n' "$toolchain_dir/wasi-libc/usr"
     ;;
   list)
     [ $# -eq 1 ] || fail 2 "usage: scripts/guests.sh list"

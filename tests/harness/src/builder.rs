@@ -103,6 +103,10 @@ impl Harness {
     /// A relative path is looked for in the working directory, which for `cargo test` is
     /// the package's, and then in the folders above it: `target/wasm32-wasip2/release/…`
     /// is found in a workspace too. The file is not built by this: build it before.
+    ///
+    /// It is compiled once in a test's process, which takes seconds if it holds an interpreter, as
+    /// those in Python and JavaScript do. With the environment variable `HAPTIC_HARNESS_CACHE`,
+    /// which names a folder, it is compiled once for all that follow.
     pub fn wasm(path: impl AsRef<Path>) -> Builder {
         let path = path.as_ref().to_owned();
         Builder::new(Box::new(move |setup| {

@@ -204,10 +204,14 @@ struct Shared {
     compiled: Mutex<HashMap<Vec<u8>, Plugin>>,
 }
 
+/// The variable that names a folder for compiled components.
+const CACHE: &str = "HAPTIC_HARNESS_CACHE";
+
 fn compiled(path: &Path, count_fuel: bool) -> Result<Plugin, LoadError> {
     static SHARED: [OnceLock<Result<Shared, String>>; 2] = [OnceLock::new(), OnceLock::new()];
     let shared = SHARED[usize::from(count_fuel)].get_or_init(|| {
         let options = RuntimeOptions {
+            cache_dir: std::env::var_os(CACHE).map(PathBuf::from),
             count_fuel,
             ..RuntimeOptions::default()
         };

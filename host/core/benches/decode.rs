@@ -18,7 +18,7 @@ use support::{
 static ALLOCATOR: Counting = Counting;
 
 /// So few objects are decoded in less than one time slice of the operating system.
-const BATCH: usize = 50;
+const BATCH: usize = 10;
 
 fn main() {
     let mut report = Report::new();

@@ -2,7 +2,7 @@
 //! annotations, several containers.
 
 /// What a plugin might need of one, in eight fields.
-pub const HEAVY_INGRESS: [&str; 8] = [
+pub(crate) const HEAVY_INGRESS: [&str; 8] = [
     "metadata.labels",
     "spec.ingressClassName",
     "spec.rules[*].host",
@@ -14,7 +14,7 @@ pub const HEAVY_INGRESS: [&str; 8] = [
 ];
 
 /// What a plugin might need of one, in eight fields.
-pub const HEAVY_POD: [&str; 8] = [
+pub(crate) const HEAVY_POD: [&str; 8] = [
     "metadata.labels",
     "spec.nodeName",
     "spec.containers[*].name",
@@ -26,7 +26,7 @@ pub const HEAVY_POD: [&str; 8] = [
 ];
 
 /// A small generator, so that every run decodes the same objects.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -37,7 +37,7 @@ impl Random {
         self.0 >> 33
     }
 
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
@@ -62,7 +62,7 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 }
 
 /// An Ingress as an API server sends it.
-pub fn ingress(random: &mut Random) -> String {
+pub(crate) fn ingress(random: &mut Random) -> String {
     let number = random.below(1 << 30);
     let rules: Vec<String> = (0..2)
         .map(|n| {
@@ -102,7 +102,7 @@ pub fn ingress(random: &mut Random) -> String {
 }
 
 /// A Pod as an API server sends it.
-pub fn pod(random: &mut Random) -> String {
+pub(crate) fn pod(random: &mut Random) -> String {
     let name = format!("checkout-{:x}", random.below(1 << 30));
     let container = |random: &mut Random, n: usize| {
         let image = format!(

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
-pub struct Counting;
+pub(crate) struct Counting;
 
 static ENABLED: AtomicBool = AtomicBool::new(false);
 static HELD: AtomicUsize = AtomicUsize::new(0);
@@ -55,17 +55,17 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 /// What a piece of work did to memory, in bytes that were asked for.
-pub struct Held<T> {
+pub(crate) struct Held<T> {
     /// What it made.
-    pub made: T,
+    pub(crate) made: T,
     /// How much more is held after it.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// How much more was held at the most.
-    pub peak: usize,
+    pub(crate) peak: usize,
 }
 
 /// Counts what `work` allocates and frees. It must not free what was there before.
-pub fn count<T>(work: impl FnOnce() -> T) -> Held<T> {
+pub(crate) fn count<T>(work: impl FnOnce() -> T) -> Held<T> {
     HELD.store(0, Relaxed);
     PEAK.store(0, Relaxed);
     ENABLED.store(true, Relaxed);

@@ -4,10 +4,10 @@
     reason = "compiled into each benchmark, and none needs all of it"
 )]
 
-pub mod data;
-pub mod memory;
-pub mod peer;
-pub mod report;
+pub(crate) mod data;
+pub(crate) mod memory;
+pub(crate) mod peer;
+pub(crate) mod report;
 
 use data::Random;
 use haptic_core::{
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// How many objects there are, unless the arguments say so.
-pub fn counts() -> Vec<usize> {
+pub(crate) fn counts() -> Vec<usize> {
     let given: Vec<usize> = std::env::args()
         .filter_map(|arg| arg.parse().ok())
         .collect();
@@ -33,15 +33,15 @@ pub fn counts() -> Vec<usize> {
 }
 
 /// A kind of objects, and how a watch of them is set up.
-pub struct Kind {
-    pub name: &'static str,
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
     api_version: &'static str,
     generate: fn(&mut Random) -> String,
     heavy: &'static [&'static str],
     index: &'static str,
 }
 
-pub const INGRESS: Kind = Kind {
+pub(crate) const INGRESS: Kind = Kind {
     name: "Ingress",
     api_version: "networking.k8s.io/v1",
     generate: data::ingress,
@@ -49,7 +49,7 @@ pub const INGRESS: Kind = Kind {
     index: "spec.rules[*].host",
 };
 
-pub const POD: Kind = Kind {
+pub(crate) const POD: Kind = Kind {
     name: "Pod",
     api_version: "v1",
     generate: data::pod,
@@ -59,7 +59,7 @@ pub const POD: Kind = Kind {
 
 /// What a watch drops.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Filter {
+pub(crate) enum Filter {
     /// managedFields.
     Light,
     /// All but eight fields.
@@ -67,7 +67,7 @@ pub enum Filter {
 }
 
 impl Filter {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Light => "light",
             Self::Heavy => "heavy",
@@ -77,13 +77,13 @@ impl Filter {
 
 impl Kind {
     /// The same objects each time.
-    pub fn objects(&self, count: usize) -> impl Iterator<Item = String> {
+    pub(crate) fn objects(&self, count: usize) -> impl Iterator<Item = String> {
         let mut random = Random(0x5EED);
         let generate = self.generate;
         (0..count).map(move |_| generate(&mut random))
     }
 
-    pub fn decoder(&self, filter: Filter) -> Decoder {
+    pub(crate) fn decoder(&self, filter: Filter) -> Decoder {
         let (ignore, keep) = match filter {
             Filter::Light => (paths(&["metadata.managedFields"]), Vec::new()),
             Filter::Heavy => (Vec::new(), paths(self.heavy)),
@@ -103,7 +103,7 @@ impl Kind {
     }
 
     /// (namespace, name), and what objects are looked for by.
-    pub fn indexes(&self) -> Vec<IndexSpec> {
+    pub(crate) fn indexes(&self) -> Vec<IndexSpec> {
         let index = |name: &str, arity, identity| IndexSpec {
             name: name.to_owned(),
             arity,
@@ -113,7 +113,7 @@ impl Kind {
     }
 }
 
-pub fn paths(texts: &[&str]) -> Vec<Path> {
+pub(crate) fn paths(texts: &[&str]) -> Vec<Path> {
     let paths = texts.iter().map(|text| text.parse().expect("a valid path"));
     paths.collect()
 }
@@ -121,10 +121,10 @@ pub fn paths(texts: &[&str]) -> Vec<Path> {
 /// The time of one piece of work, of several of which each is done in turn with others.
 /// The median, as other processes share the machine.
 #[derive(Default)]
-pub struct Times(Vec<Duration>);
+pub(crate) struct Times(Vec<Duration>);
 
 impl Times {
-    pub fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
+    pub(crate) fn time<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let done = work();
         self.0.push(start.elapsed());
@@ -132,7 +132,7 @@ impl Times {
     }
 
     /// Of one of `parts` equal parts of a piece, in seconds.
-    pub fn per(&mut self, parts: usize) -> f64 {
+    pub(crate) fn per(&mut self, parts: usize) -> f64 {
         self.0.sort_unstable();
         let median = self.0.get(self.0.len() / 2).expect("something was timed");
         median.as_secs_f64() / report::float(parts)

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// kube's `ObjectRef`: everything but `extra` is hashed and compared.
-pub struct ObjectRef {
+pub(crate) struct ObjectRef {
     kind: ApiResource,
     name: String,
     namespace: Option<String>,
@@ -46,13 +46,13 @@ impl Hash for ObjectRef {
 type Map = HashMap<ObjectRef, Arc<DynamicObject>>;
 
 /// kube's `Store`.
-pub struct Store {
+pub(crate) struct Store {
     kind: ApiResource,
     objects: RwLock<Map>,
 }
 
 impl Store {
-    pub fn new(kind: ApiResource) -> Self {
+    pub(crate) fn new(kind: ApiResource) -> Self {
         Self {
             kind,
             objects: RwLock::default(),
@@ -60,7 +60,7 @@ impl Store {
     }
 
     /// A list: it is buffered, and then takes the place of what was there.
-    pub fn list(&self, objects: impl Iterator<Item = DynamicObject>) {
+    pub(crate) fn list(&self, objects: impl Iterator<Item = DynamicObject>) {
         let mut buffer = Map::new();
         for object in objects {
             let key = ObjectRef::of(&object, self.kind.clone());
@@ -70,13 +70,13 @@ impl Store {
         std::mem::swap(&mut *known, &mut buffer);
     }
 
-    pub fn apply(&self, object: DynamicObject) {
+    pub(crate) fn apply(&self, object: DynamicObject) {
         let key = ObjectRef::of(&object, self.kind.clone());
         let mut known = self.objects.write().expect("nobody panics");
         known.insert(key, Arc::new(object));
     }
 
-    pub fn keys(&self, names: &[(String, String)]) -> Vec<ObjectRef> {
+    pub(crate) fn keys(&self, names: &[(String, String)]) -> Vec<ObjectRef> {
         let key = |(namespace, name): &(String, String)| ObjectRef {
             kind: self.kind.clone(),
             name: name.clone(),
@@ -87,7 +87,7 @@ impl Store {
         names.iter().map(key).collect()
     }
 
-    pub fn get(&self, key: &ObjectRef) -> Option<Arc<DynamicObject>> {
+    pub(crate) fn get(&self, key: &ObjectRef) -> Option<Arc<DynamicObject>> {
         self.objects
             .read()
             .expect("nobody panics")
@@ -96,12 +96,12 @@ impl Store {
     }
 
     /// All of it, as kube hands it out.
-    pub fn state(&self) -> Vec<Arc<DynamicObject>> {
+    pub(crate) fn state(&self) -> Vec<Arc<DynamicObject>> {
         let objects = self.objects.read().expect("nobody panics");
         objects.values().cloned().collect()
     }
 
-    pub fn in_namespace(&self, namespace: &str) -> usize {
+    pub(crate) fn in_namespace(&self, namespace: &str) -> usize {
         let all = self.state();
         all.iter()
             .filter(|object| object.namespace().as_deref() == Some(namespace))

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 
 /// What a row has to show.
 #[derive(Clone, Copy)]
-pub enum Must {
+pub(crate) enum Must {
     /// It is there to be seen.
     Show,
     /// So many times less than the peer.
@@ -15,26 +15,26 @@ pub enum Must {
 }
 
 /// One figure.
-pub struct Row {
-    pub row: &'static str,
-    pub variant: String,
-    pub n: usize,
-    pub value: f64,
-    pub unit: &'static str,
+pub(crate) struct Row {
+    pub(crate) row: &'static str,
+    pub(crate) variant: String,
+    pub(crate) n: usize,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
     /// What the same costs a peer in this run.
-    pub peer: Option<(&'static str, f64)>,
-    pub must: Must,
+    pub(crate) peer: Option<(&'static str, f64)>,
+    pub(crate) must: Must,
 }
 
 /// All figures of a benchmark, printed as they come.
-pub struct Report {
+pub(crate) struct Report {
     rows: Vec<Value>,
     file: Option<PathBuf>,
 }
 
 impl Report {
     /// Writes the head of the table.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         println!(
             "| {:<30} | {:<24} | {:>7} | {:>10} {:<5} | {:<26} | {:>10} | {:>8} | {:<14} |",
             "what", "of", "n", "value", "", "peer", "peer's", "ratio", "must"
@@ -49,7 +49,7 @@ impl Report {
         }
     }
 
-    pub fn add(&mut self, row: Row) {
+    pub(crate) fn add(&mut self, row: Row) {
         // How many times less it is than the peer.
         let ratio = row.peer.map(|(_, value)| value / row.value);
         let (must, reached) = match row.must {
@@ -84,7 +84,7 @@ impl Report {
     }
 
     /// Writes the file: a list, to which other benchmarks add. Rows of an earlier run go.
-    pub fn write(self) {
+    pub(crate) fn write(self) {
         let Some(file) = self.file else { return };
         let known = fs::read(&file).ok();
         let known = known.and_then(|bytes| serde_json::from_slice::<Vec<Value>>(&bytes).ok());
@@ -107,6 +107,6 @@ fn figure(value: f64) -> String {
 }
 
 /// Counts and sizes are far below what a float holds exactly.
-pub fn float(number: usize) -> f64 {
+pub(crate) fn float(number: usize) -> f64 {
     number as f64
 }

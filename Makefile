@@ -42,8 +42,13 @@ lint: ## Check formatting, clippy and the documentation's links, warnings denied
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --lib --bins --examples
 
-bench: ## Print decode time and stored bytes an object, beside kube-rs
-	cargo bench -p haptic-core --bench decode --bench store
+# One set of packages for all benchmarks, so that dependencies are compiled once.
+BENCH := cargo bench -p haptic-core -p haptic-benches
+
+bench: ## Measure what the host costs, beside kube-rs: tables, and target/bench.json (docs/performance.md)
+	@scripts/guests.sh bench-guest hello-plugin haproxy-plugin
+	@rm -f target/bench.json
+	@for bench in decode store host; do $(BENCH) --bench $$bench -- --json $(CURDIR)/target/bench.json || exit; done
 
 fuzz: ## Fuzz the parsers of the core, FUZZ_SECONDS (60) each: host/core/fuzz/README.md
 	@scripts/fuzz.sh

@@ -16,6 +16,7 @@ use std::{
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
+use futures_util::FutureExt;
 use haptic_core::{
     Time,
     watch::{
@@ -133,6 +134,11 @@ enum Arrival {
 /// While a list is under way, its count is reported this often.
 const PROGRESS: Duration = Duration::from_secs(1);
 
+/// Objects that are there already are reported together, up to so many bytes of answer. An API
+/// server sends each event of a watch in a chunk of its own, and to hand over a chunk costs more
+/// than to decode it; more would only lie in the queue.
+const TOGETHER: usize = 32 << 10;
+
 /// One machine with what it needs to act.
 pub struct Driver {
     access: Access,
@@ -146,6 +152,8 @@ pub struct Driver {
     traffic: Arc<Traffic>,
     permit: Option<OwnedSemaphorePermit>,
     actions: Vec<Action>,
+    /// Bytes of the answer that came since the last report.
+    unreported: usize,
     name: String,
     last_warning: String,
 }
@@ -177,6 +185,7 @@ impl Driver {
             traffic: Arc::default(),
             permit: None,
             actions: Vec::new(),
+            unreported: 0,
         }
     }
 
@@ -221,10 +230,37 @@ impl Driver {
             // stream would be called dead.
             tokio::select! {
                 biased;
-                arrival = arrive(&mut self.flight) => self.arrived(arrival),
+                arrival = arrive(&mut self.flight) => {
+                    self.arrived(arrival);
+                    self.read_on().await;
+                }
                 () = clock.sleep_until(deadline) => self.step(Input::Tick),
             }
         }
+    }
+
+    /// Takes in what else has arrived, while all that it leads to is news of objects.
+    async fn read_on(&mut self) {
+        let mut waited = false;
+        let is_news = |action: &Action| matches!(action, Action::Emit { .. });
+        while !self.actions.is_empty()
+            && self.actions.iter().all(is_news)
+            && self.unreported < TOGETHER
+        {
+            match arrive(&mut self.flight).now_or_never() {
+                Some(arrival) => {
+                    waited = false;
+                    self.arrived(arrival);
+                }
+                // The connection holds one chunk; its task puts the next one there when it runs.
+                None if !waited => {
+                    waited = true;
+                    tokio::task::yield_now().await;
+                }
+                None => break,
+            }
+        }
+        self.unreported = 0;
     }
 
     fn step(&mut self, input: Input<'_>) {
@@ -350,6 +386,7 @@ impl Driver {
             Arrival::Headers(Err(error)) => self.failed(transport_error(&error)),
             Arrival::Chunk(Some(Ok(chunk))) => {
                 self.traffic.received(chunk.len());
+                self.unreported += chunk.len();
                 let inflated = match &mut self.flight {
                     Flight::Reading(_, Some(inflate), _) => Some(inflate.push(&chunk)),
                     _ => None,

@@ -107,7 +107,7 @@ fn s6_a_cached_store_holds_a_hundredth_of_what_a_store_in_memory_holds() {
     assert_eq!(metrics.requests, SECRETS as u64);
     assert!(metrics.held_bytes <= CACHE);
     let (kept, most) = (after - before, most - before);
-    // What is counted is what is held; while it is read, sixteen more are under way.
+    // What is counted is what is held; while it is read, thirty-two more are under way.
     assert!(kept < CACHE + (1 << 20), "{kept}");
     assert!(most < CACHE + (4 << 20), "{most}");
 

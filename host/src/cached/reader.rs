@@ -20,7 +20,7 @@ use super::{Bodies, CONCURRENT_GETS};
 /// be newer than the store's snapshot, and that one which is not there any more is left
 /// out. A body that cannot be fetched fails the whole read with
 /// [`ReadError::Unavailable`]: no answer is silently shorter. However many objects a read
-/// is about, no more bodies are held for it than its answer may be large, and sixteen.
+/// is about, no more bodies are held for it than its answer may be large, and thirty-two.
 ///
 /// The reads of a store in memory are ready at once; only `select`, whose paths may be
 /// anything, is given up like a fetch when its time is over.

@@ -6,7 +6,7 @@
 mod http;
 
 use std::{
-    io::{self, Write},
+    io,
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,

@@ -105,10 +105,6 @@ impl Running {
         }
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     fn ask<T: for<'de> Deserialize<'de>>(&mut self, order: &str) -> T {
         writeln!(self.orders, "{order}").expect("the client is gone");
         let mut line = String::new();

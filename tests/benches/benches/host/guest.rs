@@ -74,9 +74,10 @@ impl Stage {
     /// A plugin that holds `count` Ingresses and was told so.
     fn new(plugin: &Plugin, settings: &str, count: usize) -> Self {
         let runtime = threads();
+        let limits = limits();
         let (instance, plans) = runtime.block_on(async {
-            let made =
-                plugin.instantiate(&limits(), settings, Arc::new(|line| eprintln!("{line:?}")));
+            let logs = Arc::new(|line| eprintln!("{line:?}"));
+            let made = plugin.instantiate(&limits, settings, logs);
             let mut instance = made.await.unwrap();
             let plans = plan_all(&instance.describe().await.unwrap()).unwrap();
             (instance, plans)

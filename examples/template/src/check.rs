@@ -33,33 +33,39 @@ struct Template<'s> {
 }
 
 fn all(settings: &TemplateSettings) -> Vec<Template<'_>> {
-    let snippets = settings.template_snippets.iter().map(|(name, snippet)| Template {
-        field: Field("templateSnippets", name).to_string(),
-        name: name.clone(),
-        text: &snippet.0,
-        is_file: false,
-        given: None,
-    });
-    let files = settings.files.iter().flat_map(|(path, FileSettings(file))| {
-        let field = Field("files", path).to_string();
-        let object = file.name.as_deref().unwrap_or(OBJECT);
-        let given: Vec<&str> = file.for_each.iter().map(|_| object).collect();
-        let path = file.for_each.is_some().then(|| Template {
-            field: field.clone(),
-            name: path_name(path),
-            text: path,
-            is_file: true,
-            given: Some(given.clone()),
+    let snippets = settings
+        .template_snippets
+        .iter()
+        .map(|(name, snippet)| Template {
+            field: Field("templateSnippets", name).to_string(),
+            name: name.clone(),
+            text: &snippet.0,
+            is_file: false,
+            given: None,
         });
-        let template = Template {
-            name: field.clone(),
-            field: format!("{field}.template"),
-            text: &file.template,
-            is_file: true,
-            given: Some(given),
-        };
-        path.into_iter().chain([template])
-    });
+    let files = settings
+        .files
+        .iter()
+        .flat_map(|(path, FileSettings(file))| {
+            let field = Field("files", path).to_string();
+            let object = file.name.as_deref().unwrap_or(OBJECT);
+            let given: Vec<&str> = file.for_each.iter().map(|_| object).collect();
+            let path = file.for_each.is_some().then(|| Template {
+                field: field.clone(),
+                name: path_name(path),
+                text: path,
+                is_file: true,
+                given: Some(given.clone()),
+            });
+            let template = Template {
+                name: field.clone(),
+                field: format!("{field}.template"),
+                text: &file.template,
+                is_file: true,
+                given: Some(given),
+            };
+            path.into_iter().chain([template])
+        });
     snippets.chain(files).collect()
 }
 
@@ -151,7 +157,11 @@ impl<'c> Check<'c> {
                 "Import" => self.bind_target(&inner["name"]),
                 "FromImport" => {
                     for name in list(&inner["names"]) {
-                        let alias = if name[1].is_null() { &name[0] } else { &name[1] };
+                        let alias = if name[1].is_null() {
+                            &name[0]
+                        } else {
+                            &name[1]
+                        };
                         self.bind_target(alias);
                     }
                 }
@@ -163,7 +173,8 @@ impl<'c> Check<'c> {
     }
 
     fn bind_macro(&mut self, declaration: &Json) {
-        self.bound.extend(declaration["name"].as_str().map(str::to_owned));
+        self.bound
+            .extend(declaration["name"].as_str().map(str::to_owned));
         for argument in list(&declaration["args"]) {
             self.bind_target(argument);
         }
@@ -186,7 +197,13 @@ impl<'c> Check<'c> {
         if let Some((kind, inner)) = tagged(node, "expr") {
             match (kind, inner["name"].as_str()) {
                 ("Filter", Some(name)) if !self.performs("filter", name) => {
-                    let hint = closest(name, filters::NAMES.iter().copied().chain(BUILTIN.iter().copied()));
+                    let hint = closest(
+                        name,
+                        filters::NAMES
+                            .iter()
+                            .copied()
+                            .chain(BUILTIN.iter().copied()),
+                    );
                     self.add(node, format!("there is no filter `{name}`{hint}"));
                 }
                 ("Test", Some(name)) if !self.performs("test", name) => {
@@ -227,7 +244,9 @@ impl<'c> Check<'c> {
             return true;
         };
         let mut state = template.new_state();
-        state.perform_test(what, &[Value::from(name)]).unwrap_or(true)
+        state
+            .perform_test(what, &[Value::from(name)])
+            .unwrap_or(true)
     }
 
     fn variable(&mut self, node: &Json, var: &Json) {
@@ -257,7 +276,10 @@ impl<'c> Check<'c> {
         }
         let known = self.settings.watched_resources.keys();
         let hint = closest(name, known.map(String::as_str));
-        self.add(node, format!("there is no watch `{name}` in `watchedResources`{hint}"));
+        self.add(
+            node,
+            format!("there is no watch `{name}` in `watchedResources`{hint}"),
+        );
     }
 
     /// `resources.NAME.METHOD()`.
@@ -275,7 +297,10 @@ impl<'c> Check<'c> {
             let hint = closest(name, METHODS.iter().copied());
             self.add(
                 node,
-                format!("there is no method `{name}`{hint}; a watch has {}", METHODS.join(", ")),
+                format!(
+                    "a watch has no method `{name}`{hint}, but {}",
+                    METHODS.join(", ")
+                ),
             );
         }
     }
@@ -287,7 +312,12 @@ impl<'c> Check<'c> {
 
     fn add(&mut self, node: &Json, what: String) {
         let span = &node["inner"][1];
-        let number = |name: &str| span[name].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+        let number = |name: &str| {
+            span[name]
+                .as_u64()
+                .and_then(|n| usize::try_from(n).ok())
+                .unwrap_or(0)
+        };
         self.found
             .insert(((number("start_line"), number("start_col") + 1), what));
     }
@@ -320,9 +350,31 @@ fn constant(node: &Json) -> Option<&str> {
 
 /// Filters of Jinja that are mistyped most, for hints.
 const BUILTIN: &[&str] = &[
-    "default", "dictsort", "first", "groupby", "indent", "items", "join", "length", "list", "lower",
-    "map", "rejectattr", "replace", "reverse", "round", "selectattr", "sort", "split", "string",
-    "title", "tojson", "trim", "unique", "upper", "urlencode",
+    "default",
+    "dictsort",
+    "first",
+    "groupby",
+    "indent",
+    "items",
+    "join",
+    "length",
+    "list",
+    "lower",
+    "map",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "selectattr",
+    "sort",
+    "split",
+    "string",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "urlencode",
 ];
 
 /// A hint at the name that is meant, if one is near: ` (did you mean `x`?)`.
@@ -332,7 +384,7 @@ pub fn closest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Stri
         .map(|candidate| (distance(name, candidate), candidate))
         .min();
     match nearest {
-        Some((distance, candidate)) if distance <= (name.chars().count() / 3).clamp(1, 3) => {
+        Some((distance, candidate)) if distance <= (name.chars().count() / 2).min(3) => {
             format!(" (did you mean `{candidate}`?)")
         }
         _ => String::new(),

@@ -33,7 +33,7 @@ pub fn build(settings: &TemplateSettings) -> (Environment<'static>, Vec<(String,
         "resources",
         Value::from_object(Resources::new(settings.watched_resources.keys())),
     );
-    env.add_global("vars", Value::from_iter(settings.vars.clone()));
+    env.add_global("vars", Value::from_pairs(settings.vars.clone()));
     let snippets: Vec<String> = settings.template_snippets.keys().cloned().collect();
     env.add_global("template_snippets", Value::from(snippets));
 

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use minijinja::value::{Rest, Value, ValueKind};
+use minijinja::value::{Rest, StringInput, Value, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, State};
 use sha2::{Digest, Sha256};
 
@@ -57,8 +57,24 @@ fn path(text: &str) -> Result<Path, Error> {
     Path::parse(text).map_err(wrong)
 }
 
+/// Fails for what is undefined, and names it.
+pub fn defined(state: &State, value: &Value) -> Result<(), Error> {
+    match value.is_undefined() {
+        true => StringInput::new(state, value).map(|_| ()),
+        false => Ok(()),
+    }
+}
+
+fn text<'v>(state: &State, filter: &str, value: &'v Value) -> Result<&'v str, Error> {
+    defined(state, value)?;
+    value
+        .as_str()
+        .ok_or_else(|| wrong(format!("{filter}: this is a {} and no text", value.kind())))
+}
+
 /// Text from base64, which may be broken into lines.
-fn b64decode(text: &str) -> Result<String, Error> {
+fn b64decode(state: &State, value: &Value) -> Result<String, Error> {
+    let text = text(state, "b64decode", value)?;
     let compact: String = text.split_ascii_whitespace().collect();
     let bytes = STANDARD
         .decode(compact)
@@ -67,15 +83,13 @@ fn b64decode(text: &str) -> Result<String, Error> {
         .map_err(|_| wrong("b64decode: these are bytes and no text; a template writes text only"))
 }
 
-fn b64encode(text: &str) -> String {
-    STANDARD.encode(text)
+fn b64encode(state: &State, value: &Value) -> Result<String, Error> {
+    Ok(STANDARD.encode(text(state, "b64encode", value)?))
 }
 
-fn sha256(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+fn sha256(state: &State, value: &Value) -> Result<String, Error> {
+    let digest = Sha256::digest(text(state, "sha256", value)?.as_bytes());
+    Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The first value that the path matches; else the default, `none` if there is none.
@@ -86,10 +100,10 @@ fn dig(value: &Value, at: &str, default: Option<Value>) -> Result<Value, Error> 
 
 /// All that the path matches, in the value or in each of a list of values; lists that it ends at are
 /// flattened.
-fn extract(value: &Value, at: &str) -> Result<Vec<Value>, Error> {
+fn extract(state: &State, value: &Value, at: &str) -> Result<Vec<Value>, Error> {
     let path = path(at)?;
     let mut found = Vec::new();
-    for item in items(value)? {
+    for item in items(state, value)? {
         for hit in path.find(&item) {
             match hit.kind() {
                 ValueKind::Seq => found.extend(hit.try_iter()?),
@@ -101,7 +115,8 @@ fn extract(value: &Value, at: &str) -> Result<Vec<Value>, Error> {
 }
 
 /// The elements of a list, or the one value.
-fn items(value: &Value) -> Result<Vec<Value>, Error> {
+fn items(state: &State, value: &Value) -> Result<Vec<Value>, Error> {
+    defined(state, value)?;
     match value.kind() {
         ValueKind::Seq | ValueKind::Iterable => Ok(value.try_iter()?.collect()),
         _ => Ok(vec![value.clone()]),
@@ -109,11 +124,11 @@ fn items(value: &Value) -> Result<Vec<Value>, Error> {
 }
 
 /// Whether a text matches a glob, or those of a list that do.
-fn glob_match(value: &Value, pattern: &str) -> Result<Value, Error> {
+fn glob_match(state: &State, value: &Value, pattern: &str) -> Result<Value, Error> {
     if let Some(text) = value.as_str() {
         return Ok(Value::from(is_match(pattern, text)));
     }
-    let matching: Vec<Value> = items(value)?
+    let matching: Vec<Value> = items(state, value)?
         .into_iter()
         .filter(|item| item.as_str().is_some_and(|text| is_match(pattern, text)))
         .collect();
@@ -123,7 +138,8 @@ fn glob_match(value: &Value, pattern: &str) -> Result<Value, Error> {
 /// `*` is any text, `?` one character. Goes back to the last `*` only, so it takes no more than
 /// pattern times text.
 fn is_match(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -151,11 +167,11 @@ fn is_match(pattern: &str, text: &str) -> bool {
 
 /// A mapping from each value that the path has to the items that have it, in the order in which they
 /// come. Items without it are in none.
-fn group_by(value: &Value, at: &str) -> Result<Value, Error> {
+fn group_by(state: &State, value: &Value, at: &str) -> Result<Value, Error> {
     let path = path(at)?;
     let mut groups: Vec<(Value, Vec<Value>)> = Vec::new();
     let mut places = std::collections::BTreeMap::new();
-    for item in items(value)? {
+    for item in items(state, value)? {
         let Some(key) = path.first(&item) else {
             continue;
         };
@@ -165,14 +181,12 @@ fn group_by(value: &Value, at: &str) -> Result<Value, Error> {
         });
         groups[place].1.push(item);
     }
-    Ok(groups
-        .into_iter()
-        .map(|(key, items)| (key, Value::from(items)))
-        .collect())
+    Ok(Value::from_pairs(groups))
 }
 
 /// Backslashes before what a regular expression would interpret.
-fn regex_escape(text: &str) -> String {
+fn regex_escape(state: &State, value: &Value) -> Result<String, Error> {
+    let text = text(state, "regex_escape", value)?;
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         if r"\.+*?()|[]{}^$#&-~".contains(c) {
@@ -180,7 +194,7 @@ fn regex_escape(text: &str) -> String {
         }
         escaped.push(c);
     }
-    escaped
+    Ok(escaped)
 }
 
 /// One criterion of `sort_by`: `$.priority:desc`, `$.match.method:exists`, `$.path | length:desc`.
@@ -206,8 +220,9 @@ impl Criterion {
         }
         if let Some(before) = rest.strip_suffix(":exists") {
             (rest, measure) = (before, Measure::Exists);
-        } else if let Some((before, "length")) =
-            rest.split_once('|').map(|(before, after)| (before, after.trim()))
+        } else if let Some((before, "length")) = rest
+            .split_once('|')
+            .map(|(before, after)| (before, after.trim()))
         {
             (rest, measure) = (before, Measure::Length);
         }
@@ -239,14 +254,14 @@ impl Criterion {
 fn sort_by(state: &State, value: &Value, criteria: Rest<Value>) -> Result<Vec<Value>, Error> {
     let mut parsed = Vec::new();
     for argument in criteria.iter() {
-        for text in items(argument)? {
-            let text = text
-                .as_str()
-                .ok_or_else(|| wrong("sort_by: a criterion is a text, such as `$.metadata.name:desc`"))?;
+        for text in items(state, argument)? {
+            let text = text.as_str().ok_or_else(|| {
+                wrong("sort_by: a criterion is a text, such as `$.metadata.name:desc`")
+            })?;
             parsed.push(Criterion::parse(text)?);
         }
     }
-    let mut keyed: Vec<(Vec<(bool, Value)>, Value)> = items(value)?
+    let mut keyed: Vec<(Vec<(bool, Value)>, Value)> = items(state, value)?
         .into_iter()
         .map(|item| (parsed.iter().map(|one| one.key(&item)).collect(), item))
         .collect();

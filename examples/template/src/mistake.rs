@@ -46,8 +46,17 @@ impl Mistake {
         }
     }
 
-    /// Of a rendering that failed: the innermost error says most.
-    pub fn of(error: &Error, env: &Environment<'_>) -> Self {
+    /// The same, in this template, unless it is in another one.
+    #[must_use]
+    pub fn within(self, template: &str) -> Self {
+        Mistake {
+            template: self.template.or_else(|| Some(template.to_owned())),
+            ..self
+        }
+    }
+
+    /// Of a rendering of a template that failed: the innermost error says most.
+    pub fn of(error: &Error, env: &Environment<'_>, template: &str) -> Self {
         let mut innermost = error;
         while let Some(source) = innermost.source().and_then(|source| source.downcast_ref()) {
             innermost = source;
@@ -68,7 +77,10 @@ impl Mistake {
             what = cause.to_string();
         }
         Mistake {
-            template: placed.name().map(str::to_owned),
+            template: placed
+                .name()
+                .filter(|name| *name != template)
+                .map(|name| format!("snippet {name:?}")),
             line: placed.line(),
             column: source.and_then(|source| column(placed, &source)),
             what,
@@ -91,7 +103,8 @@ fn what(error: &Error) -> String {
             format!("{detail}; where it may be missing, write `| default(…)` or `dig`")
         }
         (ErrorKind::UndefinedError, None) => {
-            "a value is undefined; where it may be missing, write `| default(…)` or `dig`".to_owned()
+            "a value is undefined; where it may be missing, write `| default(…)` or `dig`"
+                .to_owned()
         }
         (ErrorKind::OutOfFuel, _) => {
             "it takes too many steps; read with `fetch` instead of going through `list` again and \

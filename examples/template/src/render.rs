@@ -184,7 +184,9 @@ impl Files {
         let path = match &object {
             None => file.path.clone(),
             Some(object) => {
-                let path = self.text(&path_name(&file.path), file, Some(object))?;
+                let path = self
+                    .text(&path_name(&file.path), file, Some(object))
+                    .map_err(|mistake| mistake.within("its path"))?;
                 String::from_utf8_lossy(&path).trim().to_owned()
             }
         };
@@ -204,11 +206,14 @@ impl Files {
         }))
     }
 
-    fn text(&self, template: &str, file: &File, object: Option<&Value>) -> Result<Vec<u8>, Mistake> {
-        let context: Value = object
-            .map(|object| (file.object.clone(), object.clone()))
-            .into_iter()
-            .collect();
+    fn text(
+        &self,
+        template: &str,
+        file: &File,
+        object: Option<&Value>,
+    ) -> Result<Vec<u8>, Mistake> {
+        let variables = object.map(|object| (file.object.clone(), object.clone()));
+        let context = Value::from_pairs(variables);
         let mut text = Bounded(Vec::new());
         let result = self
             .env
@@ -216,7 +221,7 @@ impl Files {
             .and_then(|template| template.render_captured_to(context, &mut text).map(|_| ()));
         match result {
             Ok(()) => Ok(text.0),
-            Err(error) => Err(Mistake::of(&error, &self.env)),
+            Err(error) => Err(Mistake::of(&error, &self.env, template)),
         }
     }
 }

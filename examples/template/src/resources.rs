@@ -12,6 +12,7 @@ use haptic_guest::{Cache, Resource, Store, StoreError};
 use minijinja::value::{Enumerator, Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, ErrorKind, State};
 
+use crate::filters::defined;
 use crate::settings::{StoreKind, TemplateSettings};
 
 /// What `resources.NAME` can be asked, as templates spell it; HAPTIC's own spelling is understood too.
@@ -122,8 +123,15 @@ impl Reads {
     pub fn take(&mut self, watch: &str, object: Option<Value>) -> Result<(), String> {
         self.clock += 1;
         let now = self.clock;
-        match self.watches.get_mut(watch).map(|watched| &mut watched.source) {
-            Some(Source::Object { object: known, version }) => {
+        match self
+            .watches
+            .get_mut(watch)
+            .map(|watched| &mut watched.source)
+        {
+            Some(Source::Object {
+                object: known,
+                version,
+            }) => {
                 *known = object.map(|object| Item {
                     key: identity(&object),
                     object,
@@ -154,7 +162,10 @@ impl Reads {
                 watched.answers.clear();
             }
             watched.revision = Some(revision);
-            if let Source::Memory { cache, is_updated, .. } = &mut watched.source {
+            if let Source::Memory {
+                cache, is_updated, ..
+            } = &mut watched.source
+            {
                 *is_updated = false;
                 // A cache that misses a callback reads everything anew in the next.
                 if cache.is_some() {
@@ -241,11 +252,18 @@ impl Reads {
     /// What a template asks of a watch.
     fn call(&mut self, watch: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         self.read.insert(watch.to_owned());
-        let keys = args.iter().map(key).collect::<Result<Vec<String>, Error>>()?;
+        let keys = args
+            .iter()
+            .map(key)
+            .collect::<Result<Vec<String>, Error>>()?;
         let asked: Vec<String> = std::iter::once(method.to_owned())
             .chain(keys.iter().cloned())
             .collect();
-        if let Some(answer) = self.watches.get(watch).and_then(|watched| watched.answers.get(&asked)) {
+        if let Some(answer) = self
+            .watches
+            .get(watch)
+            .and_then(|watched| watched.answers.get(&asked))
+        {
             return Ok(answer.clone());
         }
         let answer = self.answer(watch, method, &keys)?;
@@ -340,9 +358,18 @@ impl Reads {
         })
     }
 
-    fn get(&mut self, watch: &str, namespace: &str, name: &str) -> Result<Option<Value>, StoreError> {
+    fn get(
+        &mut self,
+        watch: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, StoreError> {
         let key = Key::new(namespace, name);
-        if let Some(Watched { source: Source::Object { object, .. }, .. }) = self.watches.get(watch) {
+        if let Some(Watched {
+            source: Source::Object { object, .. },
+            ..
+        }) = self.watches.get(watch)
+        {
             let object = object.as_ref().filter(|item| item.key == key);
             return Ok(object.map(|item| item.object.clone()));
         }
@@ -396,7 +423,9 @@ impl Reads {
             // What a template asks wrongly is its own fault, and asked again it is wrong again.
             if !matches!(
                 error,
-                StoreError::InvalidKeys(_) | StoreError::NoSuchIndex(_) | StoreError::NoSuchStore(_)
+                StoreError::InvalidKeys(_)
+                    | StoreError::NoSuchIndex(_)
+                    | StoreError::NoSuchStore(_)
             ) {
                 self.failed.get_or_insert_with(|| text.clone());
             }
@@ -479,7 +508,9 @@ fn key(value: &Value) -> Result<String, Error> {
 /// Namespace and name of an object.
 fn identity(object: &Value) -> Key {
     let text = |name: &str| {
-        let value = object.get_attr("metadata").and_then(|metadata| metadata.get_attr(name));
+        let value = object
+            .get_attr("metadata")
+            .and_then(|metadata| metadata.get_attr(name));
         value
             .ok()
             .and_then(|value| value.as_str().map(str::to_owned))
@@ -507,9 +538,18 @@ pub fn with<R>(reads: &Rc<RefCell<Reads>>, render: impl FnOnce() -> R) -> R {
     render()
 }
 
-fn current(watch: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
+fn current(
+    state: Option<&State>,
+    watch: &str,
+    method: &str,
+    args: &[Value],
+) -> Result<Value, Error> {
     let reads = CURRENT.with_borrow(Clone::clone);
-    let reads = reads.ok_or_else(|| wrong("resources can be read only while a file is rendered"))?;
+    let reads =
+        reads.ok_or_else(|| wrong("resources can be read only while a file is rendered"))?;
+    if let Some(state) = state {
+        args.iter().try_for_each(|arg| defined(state, arg))?;
+    }
     let mut reads = reads.borrow_mut();
     reads.call(watch, method, args)
 }
@@ -546,7 +586,7 @@ impl Object for Named {
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
-        match current(&self.0, "list", &[]) {
+        match current(None, &self.0, "list", &[]) {
             Ok(objects) => Enumerator::Values(objects.try_iter().into_iter().flatten().collect()),
             // The failure itself fails the callback.
             Err(_) => Enumerator::Empty,
@@ -555,12 +595,12 @@ impl Object for Named {
 
     fn call_method(
         self: &Arc<Self>,
-        _state: &mut State<'_, '_>,
+        state: &mut State<'_, '_>,
         name: &str,
         args: &[Value],
     ) -> Result<Value, Error> {
         match method(name) {
-            Some(method) => current(&self.0, method, args),
+            Some(method) => current(Some(state), &self.0, method, args),
             None => Err(wrong(format!(
                 "resources.{} has no method `{name}`; it has {}",
                 self.0,

@@ -7,7 +7,7 @@ mod support;
 
 use std::{path::Path, process::Command, time::Duration};
 
-use haptic_harness::{Builder, Harness, Incremental, LogLevel, test_both};
+use haptic_harness::{Harness, Incremental, LogLevel, test_both};
 use serde_json::Value;
 use support::{CLUSTER, COMPONENT, load, settings};
 use template_plugin::Template;
@@ -40,13 +40,25 @@ fn haproxy_accepts(test: &Harness) {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}\n{}", test.output("haproxy.cfg"));
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        test.output("haproxy.cfg")
+    );
 }
 
 /// How many files were rendered in the last callback, as the plugin's log says.
 fn rendered(test: &Harness) -> String {
-    let line = test.logs().into_iter().rfind(|line| line.message == "rendered").unwrap();
-    let (_, count) = line.fields.into_iter().find(|(name, _)| name == "rendered").unwrap();
+    let line = test
+        .logs()
+        .into_iter()
+        .rfind(|line| line.message == "rendered")
+        .unwrap();
+    let (_, count) = line
+        .fields
+        .into_iter()
+        .find(|(name, _)| name == "rendered")
+        .unwrap();
     count
 }
 

@@ -79,8 +79,11 @@ build_python() {
       fail 3 "pip could not install $requirements; its output is above."
     stamp "$venv" "$requirements"
   fi
+  # From a copy: Python leaves its own cache beside what it imports.
+  mkdir -p "$out/python/app"
+  cp examples/python/app.py "$out/python/app"
   say 'making the component'
-  quietly "$venv/bin/componentize-py" -d wit -w plugin componentize -p examples/python app -o "$1" ||
+  quietly "$venv/bin/componentize-py" -d wit -w plugin componentize -p "$out/python/app" app -o "$1" ||
     fail 1 "componentize-py failed; its output is above."
 }
 

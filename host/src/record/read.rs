@@ -222,6 +222,7 @@ impl Recording {
             self.torn = true;
             return Ok(false);
         }
+        bytes.pop();
         self.line = String::from_utf8(bytes).map_err(|_| self.wrong("is no UTF-8"))?;
         Ok(true)
     }

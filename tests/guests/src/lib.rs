@@ -146,7 +146,7 @@ impl Plugin for Guest {
         match self.mode.as_str() {
             "read-all" => self.read_all("sync", name),
             "read-cached" => read_cached(store),
-            "incremental" if name == "configmaps" => self.render_changed(),
+            "incremental" => self.render_changed(),
             "markup" => Ok(output::write(faults::MARKUP, "")?),
             mode if self.at_sync && name == "configmaps" => faults::misbehave(mode, store),
             _ => Ok(()),
@@ -173,6 +173,9 @@ impl Plugin for Guest {
     }
 
     fn on_resource_change(&mut self, watch: &str, event: ResourceEvent) -> Result<(), Error> {
+        if self.mode == "incremental" {
+            return self.render_changed();
+        }
         log::info!("{}: {:?}", watch, event);
         let current = event.current::<serde::de::IgnoredAny>()?.is_some();
         output::write("object", &format!("{watch} exists: {current}\n{event:?}\n"))?;
@@ -239,7 +242,8 @@ fn read_cached(store: &Store<'_>) -> Result<(), Error> {
 }
 
 impl Guest {
-    /// A file for each object that changed since everything was read.
+    /// A file for each object that changed since everything was read. To be called in every
+    /// callback: a cache that misses one reads everything.
     fn render_changed(&mut self) -> Result<(), Error> {
         let update = self.colours.update()?;
         if update.is_complete {

@@ -55,8 +55,7 @@ fn a_plugin_that_reads_everything_is_over_that_budget() {
     test.apply(configmap("m00042", "blue"));
     let error = test.try_advance(Duration::from_millis(500)).unwrap_err();
     let error = error.to_string();
-    let over = "+500ms configmaps on-change +0 ~1 -0: it was over its budget: ";
-    assert!(error.starts_with(over), "{error}");
+    assert!(error.contains("; it was over its budget: "), "{error}");
     assert!(error.contains(" fuel of 100000, "), "{error}");
     assert!(error.contains(" bytes copied of 1024"), "{error}");
 }

@@ -72,7 +72,9 @@ impl Row {
     pub fn must(mut self, must: Must) -> Self {
         let (text, reached) = match must {
             Must::AtMost(limit) => (
-                format!("≤ {} {}", number(limit), self.unit),
+                format!("≤ {} {}", number(limit), self.unit)
+                    .trim_end()
+                    .to_owned(),
                 self.value <= limit,
             ),
             Must::Times(times) => {

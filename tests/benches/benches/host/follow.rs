@@ -17,7 +17,7 @@ use haptic_benches::{
 };
 
 use crate::{
-    bytes,
+    Effort, bytes,
     client::{Client, Running, Status},
     count, micros,
 };
@@ -45,14 +45,14 @@ fn fits(kind: Kind, objects: usize) -> bool {
 }
 
 /// The first sync: CPU, and memory at its peak and afterwards.
-pub(crate) fn sync(report: &mut Report) {
+pub(crate) fn sync(report: &mut Report, effort: Effort) {
     for (kind, objects) in [
         (Kind::Ingress, 10_000),
         (Kind::Pod, 10_000),
         (Kind::Ingress, 100_000),
         (Kind::Pod, 100_000),
     ] {
-        if !fits(kind, objects) {
+        if objects > effort.most() || !fits(kind, objects) {
             continue;
         }
         for streaming in [true, false] {
@@ -60,18 +60,18 @@ pub(crate) fn sync(report: &mut Report) {
             if !streaming && kind == Kind::Pod {
                 continue;
             }
-            sync_of(report, kind, objects, streaming);
+            sync_of(report, effort, kind, objects, streaming);
         }
     }
 }
 
-fn sync_of(report: &mut Report, kind: Kind, objects: usize, streaming: bool) {
+fn sync_of(report: &mut Report, effort: Effort, kind: Kind, objects: usize, streaming: bool) {
     let how = if streaming {
         "streaming list"
     } else {
         "pages of 500"
     };
-    let rounds = if objects > 10_000 { 2 } else { 3 };
+    let rounds = effort.rounds(if objects > 10_000 { 2 } else { 3 });
     let api = Api::start(
         kind,
         objects,
@@ -164,9 +164,9 @@ fn synced(client: Client, kind: Kind, api: &Api, streaming: bool) -> (Status, Me
 }
 
 /// The version is forgotten, everything is listed again, and nothing has changed.
-pub(crate) fn relist(report: &mut Report) {
+pub(crate) fn relist(report: &mut Report, effort: Effort) {
     for (objects, streaming) in [(10_000, true), (100_000, true), (100_000, false)] {
-        if !fits(Kind::Ingress, objects) {
+        if objects > effort.most() || !fits(Kind::Ingress, objects) {
             continue;
         }
         let options = Options {
@@ -230,9 +230,9 @@ pub(crate) fn relist(report: &mut Report) {
 }
 
 /// Updates of single objects, as many as go, and 200 a second.
-pub(crate) fn updates(report: &mut Report) {
+pub(crate) fn updates(report: &mut Report, effort: Effort) {
     for objects in [10_000, 100_000] {
-        if !fits(Kind::Ingress, objects) {
+        if objects > effort.most() || !fits(Kind::Ingress, objects) {
             continue;
         }
         let api = Api::start(Kind::Ingress, objects, Options::default()).unwrap();
@@ -245,7 +245,7 @@ pub(crate) fn updates(report: &mut Report) {
         for pace in [None, Some(200)] {
             let measured = clients.map(|client| {
                 eprintln!("updates: {objects}, {pace:?} a second, {}", client.name());
-                let rounds = if pace.is_some() { 1 } else { 3 };
+                let rounds = effort.rounds(if pace.is_some() { 1 } else { 3 });
                 let mut running = Running::start(client, Kind::Ingress, &api.url(), true);
                 running.wait_for_sync();
                 sleep(SETTLE);
@@ -311,8 +311,8 @@ fn count_u32(number: usize) -> u32 {
 }
 
 /// Nothing happens, but for bookmarks.
-pub(crate) fn idle(report: &mut Report, minutes: u32) {
-    let objects = 100_000;
+pub(crate) fn idle(report: &mut Report, effort: Effort, minutes: u32) {
+    let objects = effort.most();
     let bookmarks = Duration::from_secs(10);
     let api = Api::start(
         Kind::Ingress,

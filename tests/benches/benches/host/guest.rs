@@ -24,7 +24,7 @@ use haptic_host::{
     plugin::{Instance, Limits, Plugin, Runtime, RuntimeOptions},
 };
 
-use crate::{bare, count, micros};
+use crate::{Effort, bare, count, micros};
 
 /// Where scripts/guests.sh puts components.
 const GUESTS: &str = concat!(
@@ -345,10 +345,13 @@ pub(crate) fn view(report: &mut Report) {
 }
 
 /// One object of many changed.
-pub(crate) fn change(report: &mut Report) {
+pub(crate) fn change(report: &mut Report, effort: Effort) {
     let plugin = load();
     let mut first = None;
     for objects in [1_000, 10_000, 100_000] {
+        if objects > effort.most() {
+            continue;
+        }
         eprintln!("change: one of {objects}");
         let mut stage = Stage::new(&plugin, r#"{"work": "cached", "slim": true}"#, objects);
         let cached = micros(stage.best_change(300));
@@ -364,7 +367,7 @@ pub(crate) fn change(report: &mut Report) {
             "µs",
         );
         let row = row.beside(peer, full);
-        report.add(if objects == 100_000 {
+        report.add(if objects == effort.most() {
             row.must(Times(1_000.0))
         } else {
             row
@@ -379,7 +382,8 @@ pub(crate) fn change(report: &mut Report) {
                 growth,
                 "",
             );
-            report.add(row.must(AtMost(1.5)));
+            // Not 1: what is found by its key lies deeper, and in memory that no cache holds.
+            report.add(row.must(AtMost(2.0)));
         }
     }
 }

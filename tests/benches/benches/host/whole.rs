@@ -14,7 +14,7 @@ use haptic_benches::{
     report::{Must::AtMost, Report, Row},
 };
 
-use crate::{bytes, count, guest::component, micros};
+use crate::{Effort, bytes, count, guest::component, micros};
 
 /// A running host. Dropping it ends it.
 struct Host {
@@ -81,8 +81,8 @@ impl Drop for Host {
     }
 }
 
-pub(crate) fn measure(report: &mut Report) {
-    let objects = 100_000;
+pub(crate) fn measure(report: &mut Report, effort: Effort) {
+    let objects = effort.most();
     let api = Api::start(Kind::Ingress, objects, Options::default()).unwrap();
     for (settings, variant) in [
         (

@@ -2,7 +2,7 @@
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Value;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use crate::filters;
@@ -27,6 +27,13 @@ pub fn build(settings: &TemplateSettings) -> (Environment<'static>, Vec<(String,
     env.set_fuel(Some(settings.fuel));
     env.set_recursion_limit(RECURSION);
     env.set_unknown_method_callback(unknown_method_callback);
+    env.set_formatter(|out, state, value| match value.is_none() {
+        true => Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "this is `none`, which is no text; give `dig` a default, or ask `if` first",
+        )),
+        false => escape_formatter(out, state, value),
+    });
     filters::add_to(&mut env);
     env.add_function("fail", fail);
     env.add_global(

@@ -349,8 +349,8 @@ impl TemplateSettings {
                     path.contains("{{"),
                     &field,
                     format!(
-                        "the path is the same for all objects; tell them apart, as in \
-                         `{{{{ {OBJECT}.metadata.name }}}}.conf`"
+                        "the path is the same for all objects (tell them apart, as in \
+                         `{{{{ {OBJECT}.metadata.name }}}}.conf`)"
                     ),
                 );
                 let name = file.name.as_deref().unwrap_or(OBJECT);

@@ -62,15 +62,15 @@ test_both! {
             "{{ resources.services.get_single('shop', 'web').spec.clusterIP }} \
              {{ resources.services.get_single('shop', 'gone') is none }} \
              {% if resources.services.get_single('shop', 'gone') %}there{% else %}not there{% endif %}",
-            "10.0.0.1 true not there",
+            "10.0.0.1 True not there",
         );
     }
 
     fn get_takes_the_identity_whatever_the_index_is(plugin: Builder) {
         check(
             plugin,
-            "{{ resources.slices.get('shop', 'web-1').endpoints | length }} {{ resources.slices.get('shop', 'web') }}",
-            "1 none",
+            "{{ resources.slices.get('shop', 'web-1').endpoints | length }} {{ resources.slices.get('shop', 'web') is none }}",
+            "1 True",
         );
     }
 
@@ -97,7 +97,7 @@ test_both! {
             plugin,
             "{{ 'a,b'.split(',') }} {{ 'shop.example'.startswith('shop') }} \
              {% for k, v in {'x': 1}.items() %}{{ k }}={{ v }}{% endfor %} {{ {'x': 1}.get('y', 2) }}",
-            "[\"a\", \"b\"] true x=1 2",
+            "['a', 'b'] True x=1 2",
         );
     }
 
@@ -115,7 +115,7 @@ test_both! {
             "{{ 'prod-web' | glob_match('prod-*') }} {{ 'x' | glob_match('?') }} {{ '' | glob_match('*') }} \
              {{ 'prod-web' | glob_match('*-w?b') }} {{ 'aab' | glob_match('*ab') }} {{ 'ab' | glob_match('b') }} \
              {{ ['a-1', 'b-1', 'a-2'] | glob_match('a-*') | join(',') }}",
-            "true true true true true false a-1,a-2",
+            "True True True True True False a-1,a-2",
         );
     }
 
@@ -124,8 +124,8 @@ test_both! {
             plugin,
             "{% set s = resources.services.get('shop', 'web') %}\
              {{ s | dig('spec.ports[1].name') }} {{ s | dig('spec.ports[0].name', 'none') }} \
-             {{ s | dig(\"metadata.annotations['a/b']\", 'none') }} {{ none | dig('x', 'none') }} {{ s | dig('x') }}",
-            "tls none none none none",
+             {{ s | dig(\"metadata.annotations['a/b']\", 'none') }} {{ none | dig('x', 'none') }} {{ s | dig('x') is none }}",
+            "tls none none none True",
         );
     }
 
@@ -164,7 +164,7 @@ test_both! {
             plugin,
             "{{ 'a.b*' | regex_escape }} {{ ('x' | sha256)[:8] }} {{ {'a': [1, 'x y']} | to_yaml }}\
              {{ 'shop.example' is word }} {{ 'a b' is word }} {{ '' is word }} {{ 1 is word }}",
-            "a\\.b\\* 2d711642 a:\n- 1\n- \"x y\"\ntrue false false false",
+            "a\\.b\\* 2d711642 a:\n- 1\n- \"x y\"\nTrue False False False",
         );
     }
 

@@ -4,11 +4,11 @@ use haptic_harness::{Builder, Harness, LoadError};
 use serde_json::{Value, json};
 
 /// The component (`make guests` builds it).
-pub const COMPONENT: &str = "target/guests/wasm32-wasip2/release/template_plugin.wasm";
+pub(crate) const COMPONENT: &str = "target/guests/wasm32-wasip2/release/template_plugin.wasm";
 
 /// Settings with a watch of Services, `services`, one of EndpointSlices by the name of their Service,
 /// `slices`, and what is given in YAML.
-pub fn settings(yaml: &str) -> Value {
+pub(crate) fn settings(yaml: &str) -> Value {
     let mut settings: Value = serde_saphyr::from_str(yaml).unwrap();
     let services = json!({
         "apiVersion": "v1", "resources": "services",
@@ -29,18 +29,19 @@ pub fn settings(yaml: &str) -> Value {
 }
 
 /// A test with these settings.
-pub fn load(plugin: Builder, yaml: &str) -> Harness {
+pub(crate) fn load(plugin: Builder, yaml: &str) -> Harness {
     plugin.settings(settings(yaml)).load().unwrap()
 }
 
 /// The settings of a plugin that renders this template as `out`.
-pub fn one(template: &str) -> String {
+#[allow(dead_code, reason = "of some of the tests")]
+pub(crate) fn one(template: &str) -> String {
     json!({"files": {"out": template}}).to_string()
 }
 
 /// Why settings are refused.
-#[allow(dead_code, reason = "of one of the tests")]
-pub fn refused(plugin: Builder, settings: Value) -> String {
+#[allow(dead_code, reason = "of some of the tests")]
+pub(crate) fn refused(plugin: Builder, settings: Value) -> String {
     match plugin.settings(settings).load() {
         Err(LoadError::Settings(text)) => text,
         Err(error) => panic!("refused otherwise: {error}"),
@@ -49,8 +50,8 @@ pub fn refused(plugin: Builder, settings: Value) -> String {
 }
 
 /// Two Services in two namespaces, the first with two slices.
-#[allow(dead_code, reason = "of one of the tests")]
-pub const CLUSTER: &str = "
+#[allow(dead_code, reason = "of some of the tests")]
+pub(crate) const CLUSTER: &str = "
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: shop, labels: {app: front}}

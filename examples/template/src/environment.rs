@@ -6,8 +6,8 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, es
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use crate::filters;
-use crate::resources::Resources;
 use crate::settings::{Field, FileSettings, TemplateSettings};
+use crate::variable::Resources;
 
 /// How deep includes, macros and blocks may nest, together; a macro costs some five of it. A component's stack is
 /// 1 MiB, of which this takes a part even where an evaluation of many values is at the bottom.

@@ -11,6 +11,7 @@ pub mod path;
 pub mod render;
 pub mod resources;
 pub mod settings;
+pub mod variable;
 pub mod yaml;
 
 use std::cell::RefCell;

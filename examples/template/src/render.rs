@@ -14,8 +14,9 @@ use minijinja::value::Value;
 
 use crate::environment::{self, path_name, template_name};
 use crate::mistake::Mistake;
-use crate::resources::{self, Item, Reads};
+use crate::resources::{Item, Reads};
 use crate::settings::{FileSettings, OBJECT, OnError, TemplateSettings};
+use crate::variable;
 
 /// A file may not be larger: it is what the host takes of a whole callback unless it is told
 /// otherwise, and a quarter of the memory that it gives a plugin.
@@ -152,7 +153,7 @@ impl Files {
             }
             *anew += 1;
             let object = item.map(|item| item.object);
-            let result = resources::with(reads, || self.render_one(file, object));
+            let result = variable::with(reads, || self.render_one(file, object));
             let read = reads.borrow_mut().take_read();
             let subject = Subject(file, key.as_ref());
             if let Some(failed) = reads.borrow().failed() {

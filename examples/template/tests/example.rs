@@ -176,7 +176,7 @@ data: {{maxconn: '9'}}
         pool.as_str(),
     )
     .allow_leftovers()
-    .runs(30)
+    .runs(12)
     .check();
 }
 

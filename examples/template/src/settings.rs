@@ -1,5 +1,5 @@
 //! The plugin's settings as they are typed: watches, snippets, files. Says what is wrong with them;
-//! what is wrong with the templates in them says [`check`](crate::check).
+//! what is wrong with the templates in them says [`check`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -302,7 +302,7 @@ impl Settings for TemplateSettings {
             let field = Field("watchedResources", name);
             problems.check(
                 watch.namespaces.is_none() || !watch.namespaced_watch,
-                &field,
+                field,
                 "`namespaces` and `namespacedWatch` exclude each other",
             );
         }
@@ -331,7 +331,7 @@ impl TemplateSettings {
                 );
                 problems.check(
                     !path.contains("{{") && !path.contains("{%"),
-                    &field,
+                    field,
                     "a path is a template only together with `forEach`",
                 );
             }
@@ -347,7 +347,7 @@ impl TemplateSettings {
                 }
                 problems.check(
                     path.contains("{{"),
-                    &field,
+                    field,
                     format!(
                         "the path is the same for all objects (tell them apart, as in \
                          `{{{{ {OBJECT}.metadata.name }}}}.conf`)"

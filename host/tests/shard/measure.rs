@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use haptic_core::shard::{Shard, ShardBy};
 use serde_json::{Value, json};
 
 use super::{Host, Stage, support, traffic, watch};
@@ -21,12 +22,13 @@ fn objects() -> usize {
     given.map_or(100_000, |text| text.parse().unwrap())
 }
 
-/// An Ingress as servers send it: some 2.6 KB, of which 1.1 KB are of two field managers.
+fn namespace(i: usize) -> String {
+    format!("tenant-{:03}", i % NAMESPACES)
+}
+
+/// An Ingress of 2 KB, with what the server adds.
 fn ingress(i: usize, revision: usize) -> Value {
-    let (namespace, name) = (
-        format!("tenant-{:03}", i % NAMESPACES),
-        format!("ingress-{i:06}"),
-    );
+    let (namespace, name) = (namespace(i), format!("ingress-{i:06}"));
     let hosts: Vec<String> = (0..3)
         .map(|n| format!("app-{n}.{name}.example.com"))
         .collect();
@@ -39,10 +41,6 @@ fn ingress(i: usize, revision: usize) -> Value {
             ]}})
         })
         .collect();
-    let fields = |prefix: &str| {
-        let keys = (0..12).map(|n| (format!("f:{prefix}.example.com/annotation-{n}"), json!({})));
-        Value::Object(keys.collect())
-    };
     json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
@@ -55,10 +53,6 @@ fn ingress(i: usize, revision: usize) -> Value {
                 "haproxy.org/ssl-redirect": "true",
                 "example.com/revision": revision.to_string(),
             },
-            "managedFields": [
-                {"manager": "kubectl", "operation": "Apply", "apiVersion": "networking.k8s.io/v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:annotations": fields("kubectl")}}},
-                {"manager": "controller", "operation": "Update", "apiVersion": "networking.k8s.io/v1", "subresource": "status", "fieldsType": "FieldsV1", "fieldsV1": {"f:status": fields("controller")}},
-            ],
         },
         "spec": {
             "ingressClassName": "haproxy",
@@ -94,10 +88,37 @@ fn received(state: &Value) -> f64 {
     f64::from(u32::try_from(bytes >> 10).unwrap()) / 1024.0
 }
 
+/// Objects and events that came.
+fn seen(state: &Value) -> u64 {
+    let watch = watch(state, WATCH);
+    ["listed", "applied", "foreign"]
+        .map(|what| traffic(watch, what))
+        .iter()
+        .sum()
+}
+
+fn pause(millis: u64) {
+    std::thread::park_timeout(Duration::from_millis(millis));
+}
+
+/// The state, once it is so. Asked for seldom: answering takes time, too.
+#[track_caller]
+fn until(host: &Host, met: impl Fn(&Value) -> bool) -> Value {
+    support::eventually("what is measured", || {
+        let state = host.state();
+        if met(&state) {
+            return Ok(state);
+        }
+        pause(200);
+        Err(host.process.log())
+    })
+}
+
 /// Runs a host for each of `shards` on the same cluster, and prints a line for each.
-fn measure(stage: &Stage, what: &str, shards: &[Option<String>], config: &str, revision: usize) {
+fn measure(stage: &Stage, what: &str, shards: &[Option<Shard>], listed: bool, revision: usize) {
+    let config = if listed { "listed.yaml" } else { "all.yaml" };
     let binary = std::env::var_os("SCALE_HOST");
-    let start = |shard: &Option<String>| {
+    let start = |shard: &Option<Shard>| {
         let mut command = match &binary {
             Some(path) => std::process::Command::new(path),
             None => support::host(),
@@ -112,51 +133,45 @@ fn measure(stage: &Stage, what: &str, shards: &[Option<String>], config: &str, r
             "--config",
             config,
         ]);
-        command.args(shard.iter().flat_map(|shard| ["--shard", shard]));
+        command.args(shard.iter().map(|shard| format!("--shard={shard}")));
         command.arg("--plugin").arg(support::guest("hello_plugin"));
         Host::of(support::Process::start(&mut command))
     };
     let began = Instant::now();
     let hosts: Vec<Host> = shards.iter().map(start).collect();
-    let states: Vec<Value> = hosts.iter().map(Host::synced).collect();
+    let states: Vec<Value> = hosts
+        .iter()
+        .map(|host| until(host, |state| state["ready"] == true))
+        .collect();
     let took = began.elapsed();
     // Quiet, so that what comes now is the updates.
-    std::thread::park_timeout(Duration::from_secs(1));
+    pause(1_000);
     let before: Vec<Value> = hosts.iter().map(Host::state).collect();
-    for i in 0..UPDATES {
-        stage
-            .cluster
-            .apply(&ingress(i * objects() / UPDATES, revision))
-            .unwrap();
+    // Over all of them, and all namespaces.
+    let updated: Vec<usize> = (0..UPDATES)
+        .map(|i| (i * objects() / UPDATES + i) % objects())
+        .collect();
+    for i in &updated {
+        stage.cluster.apply(&ingress(*i, revision)).unwrap();
     }
-    let seen = |state: &Value| {
-        let watch = watch(state, WATCH);
-        traffic(watch, "listed") + traffic(watch, "applied") + traffic(watch, "foreign")
-    };
+    pause(2_000);
     let mut held = 0;
-    for ((host, synced), (before, shard)) in
-        hosts.iter().zip(&states).zip(before.iter().zip(shards))
+    for ((host, shard), (synced, before)) in
+        hosts.iter().zip(shards).zip(states.iter().zip(&before))
     {
-        let narrowed = what.contains("listed");
-        let target = seen(before) + UPDATES as u64;
-        let mut last = (seen(before), Instant::now());
-        let after = support::eventually("the updates", || {
-            let state = host.state();
-            let now = seen(&state);
-            if now != last.0 {
-                last = (now, Instant::now());
-            }
-            // With listed namespaces each is sent its own only; then it is over when nothing more comes.
-            match now >= target || (narrowed && last.1.elapsed() > Duration::from_secs(3)) {
-                true => Ok(state),
-                false => Err(host.process.log()),
-            }
-        });
+        // A host that asks for its own namespaces is sent no other's updates.
+        let own = |i: &&usize| shard.is_none_or(|shard| shard.owns_namespace(&namespace(**i)));
+        let expected = match listed {
+            true => updated.iter().filter(own).count(),
+            false => UPDATES,
+        };
+        let target = seen(before) + u64::try_from(expected).unwrap();
+        let after = until(host, |state| seen(state) >= target);
         let objects = watch(synced, WATCH)["objects"].as_u64().unwrap();
         held += objects;
         println!(
-            "| {what} | {} | {objects} | {:.0} | {:.0} | {:.2} | {:.1} | {:.2} | {:.2} |",
-            shard.as_deref().unwrap_or("-"),
+            "| {what} | {} | {objects} | {:.0} | {:.0} | {:.2} | {:.1} | {:.0} | {:.2} |",
+            shard.map_or_else(|| "-".to_owned(), |shard| shard.to_string()),
             mib(host, "VmRSS"),
             mib(host, "VmHWM"),
             cpu(synced),
@@ -179,11 +194,6 @@ fn one_process_beside_four_that_share_its_work() {
     for i in 0..objects() {
         stage.cluster.apply(&ingress(i, 0)).unwrap();
     }
-    println!(
-        "objects of {} bytes, {} of them",
-        ingress(0, 0).to_string().len(),
-        objects()
-    );
     let config = |name: &str, more: &str| {
         let text = format!(
             "plugins:\n  hello_plugin:\n    watchedResources:\n      {WATCH}: {{apiVersion: networking.k8s.io/v1, resources: ingresses, ignoreFields: [metadata.managedFields]{more}}}\n"
@@ -191,7 +201,7 @@ fn one_process_beside_four_that_share_its_work() {
         fs::write(stage.at(name), text).unwrap();
     };
     config("all.yaml", "");
-    let names: Vec<String> = (0..NAMESPACES).map(|i| format!("tenant-{i:03}")).collect();
+    let names: Vec<String> = (0..NAMESPACES).map(namespace).collect();
     config(
         "listed.yaml",
         &format!(", namespaces: [{}]", names.join(", ")),
@@ -200,8 +210,10 @@ fn one_process_beside_four_that_share_its_work() {
         "| what | shard | objects | RSS MiB | peak MiB | CPU s to sync | received MiB | CPU ms of {UPDATES} updates | received MiB |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    let four: Vec<Option<String>> = (0..4).map(|index| Some(format!("{index}/4"))).collect();
-    measure(&stage, "one process", &[None], "all.yaml", 1);
-    measure(&stage, "four, all namespaces", &four, "all.yaml", 2);
-    measure(&stage, "four, listed namespaces", &four, "listed.yaml", 3);
+    let four: Vec<Option<Shard>> = (0..4)
+        .map(|index| Some(Shard::new(index, 4, ShardBy::Namespace).unwrap()))
+        .collect();
+    measure(&stage, "one process", &[None], false, 1);
+    measure(&stage, "four, all namespaces", &four, false, 2);
+    measure(&stage, "four, listed namespaces", &four, true, 3);
 }

@@ -267,6 +267,8 @@ pub(crate) fn updates(report: &mut Report, effort: Effort) {
                 if client.is_ours() {
                     cpu = cpu.beside(peer, kube.0).must(Times(3.0));
                     rate = rate.beside(peer, kube.1);
+                    // Of a rate more is better.
+                    rate.ratio = rate.ratio.map(f64::recip);
                 }
                 report.add(cpu);
                 if pace.is_none() {

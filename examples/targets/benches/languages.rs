@@ -56,6 +56,7 @@ fn row(language: &str, bytes: &[u8]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let cache = RuntimeOptions {
         cache_dir: Some(folder.path().to_owned()),
+        ..RuntimeOptions::default()
     };
     let compile = || {
         Runtime::new(&cache)
@@ -111,7 +112,8 @@ fn time(duration: Duration) -> String {
         ..10.0 => format!("{micros:.1} µs"),
         ..1_000.0 => format!("{micros:.0} µs"),
         ..10_000.0 => format!("{:.1} ms", micros / 1e3),
-        _ => format!("{:.0} ms", micros / 1e3),
+        ..1_000_000.0 => format!("{:.0} ms", micros / 1e3),
+        _ => format!("{:.1} s", micros / 1e6),
     }
 }
 
@@ -203,8 +205,8 @@ impl<'a> Cluster<'a> {
     }
 
     fn run(&self, instance: &mut Instance, call: &Call) -> Duration {
-        let view = Arc::clone(&call.view);
-        let done = instance.call(&call.callback, "endpointslices", view, &no_bodies());
+        let (view, bodies) = (Arc::clone(&call.view), no_bodies());
+        let done = instance.call(&call.callback, "endpointslices", view, &bodies);
         let done = self.executor.block_on(done).unwrap();
         assert_eq!(done.outputs.len(), 1);
         done.duration

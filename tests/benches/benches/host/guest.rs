@@ -383,7 +383,7 @@ pub(crate) fn change(report: &mut Report, effort: Effort) {
                 "",
             );
             // Not 1: what is found by its key lies deeper, and in memory that no cache holds.
-            report.add(row.must(AtMost(2.0)));
+            report.add(row.must(AtMost(1.5)));
         }
     }
 }

@@ -135,10 +135,11 @@ fn k4_a_project_for_published_crates_asks_for_what_is_published() {
     let (code, stdout, stderr) = run(&mut cargo);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(!stderr.contains("was not used"), "{stderr}");
-    let mut found: Vec<_> = stdout.lines().map(|line| line.split(' ').next()).collect();
+    // Some versions of cargo leave a line free before the development dependencies.
+    let lines = stdout.lines().filter(|line| !line.is_empty());
+    let mut found: Vec<_> = lines.map(|line| line.split(' ').next()).collect();
     found.sort_unstable();
     let expected = [
-        "",
         "haptic-guest",
         "haptic-harness",
         "my-plugin",

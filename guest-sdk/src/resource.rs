@@ -304,6 +304,9 @@ impl<'de, T: FromRow<'de>> Iterator for TypedRows<'de, T> {
     }
 }
 
+/// Views by the namespace and name of their objects, each or what is wrong with it.
+type ByName<T> = HashMap<(String, String), Result<T, StoreError>>;
+
 impl Store<'_> {
     /// The objects of this store as a view, all of them or those with these leading keys of the
     /// primary index. One that does not fit is an error that names it, and those after it come all
@@ -375,9 +378,7 @@ impl Store<'_> {
 
     /// All objects by namespace and name: for paths that only the host can evaluate, which it does
     /// for whole stores.
-    fn evaluated<T: ObjectView>(
-        &self,
-    ) -> Result<HashMap<(String, String), Result<T, StoreError>>, StoreError> {
+    fn evaluated<T: ObjectView>(&self) -> Result<ByName<T>, StoreError> {
         let rows = self.keyed::<T>(&[])?.into_iter();
         Ok(rows
             .map(|row| ((row.namespace, row.name), row.view))

@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &[String]) {
     let threads = tokio::runtime::Runtime::new().unwrap();
     let options = RuntimeOptions {
         cache_dir: Some(cache.into()),
+        ..RuntimeOptions::default()
     };
     let plugin = Runtime::new(&options)
         .unwrap()

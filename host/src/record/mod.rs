@@ -1,5 +1,5 @@
 //! Recordings: what watches told a host, in a file, so that it can be told again where there is no
-//! cluster ([`crate::replay`]). Owns the format, what of the objects is in it, and how Secrets are
+//! cluster (`replay`). Owns the format, what of the objects is in it, and how Secrets are
 //! kept out of it; does not know what a plugin makes of them.
 
 mod format;

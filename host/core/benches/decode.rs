@@ -68,7 +68,7 @@ fn decode(kind: &Kind, count: usize, report: &mut Report) {
         for (peer, peer_time, peer_bytes) in peers {
             let row = |row, value, unit, peer_value, must| Row {
                 row,
-                variant: format!("{}, {}", kind.name, filter.name()),
+                variant: format!("{}, {}", kind.name(), filter.name()),
                 n: count,
                 value,
                 unit,

@@ -39,8 +39,8 @@ fn resource(kind: &Kind) -> ApiResource {
         group: "networking.k8s.io".into(),
         version: "v1".into(),
         api_version: "networking.k8s.io/v1".into(),
-        kind: kind.name.into(),
-        plural: kind.name.to_lowercase() + "s",
+        kind: kind.name().into(),
+        plural: kind.plural().into(),
     }
 }
 
@@ -96,7 +96,7 @@ fn memory(kind: &Kind, count: usize, report: &mut Report) {
         let mut row = |row, value: f64, unit, peer, must| {
             report.add(Row {
                 row,
-                variant: format!("{}, {}", kind.name, filter.name()),
+                variant: format!("{}, {}", kind.name(), filter.name()),
                 n: count,
                 value,
                 unit,
@@ -111,7 +111,7 @@ fn memory(kind: &Kind, count: usize, report: &mut Report) {
             Filter::Heavy => Must::Show,
         };
         row("stored / filtered JSON", bytes / json, "", None, of_json);
-        let must = match kind.name {
+        let must = match kind.name() {
             "Pod" => Must::Times(10.0),
             _ => Must::Show,
         };
@@ -154,7 +154,7 @@ fn relist(kind: &Kind, count: usize, report: &mut Report) {
     let mut row = |row, value, unit, peer, must| {
         report.add(Row {
             row,
-            variant: format!("{}, light", kind.name),
+            variant: format!("{}, light", kind.name()),
             n: count,
             value,
             unit,
@@ -226,7 +226,7 @@ fn reads_and_writes(kind: &Kind, count: usize, report: &mut Report) {
     let mut row = |row, value: f64, unit, peer, must| {
         report.add(Row {
             row,
-            variant: format!("{}, light", kind.name),
+            variant: format!("{}, light", kind.name()),
             n: count,
             value,
             unit,
@@ -383,11 +383,12 @@ fn reads_and_writes(kind: &Kind, count: usize, report: &mut Report) {
             .expect("known");
         let body = object.body().expect("it is kept").as_str();
         body.replace(
-            "\"generation\":3",
-            &format!("\"generation\":{}", 4 + number),
+            "\"generation\":2",
+            &format!("\"generation\":{}", 3 + number),
         )
     };
-    let rounds = 1_000;
+    // Each of another object.
+    let rounds = (names.len() / 2).min(1_000);
     let mut decoder = kind.decoder(Filter::Light);
     let texts: Vec<String> = (0..2 * rounds)
         .map(|number| newer(&snapshot, number))

@@ -235,7 +235,7 @@ pub(crate) fn log_sink(plugin: &str) -> LogSink {
                 if fields.is_empty() {
                     tracing::$level!(target: "plugin", plugin, at = &*target, "{message}")
                 } else {
-                    tracing::$level!(target: "plugin", plugin, at = &*target, fields, "{message}")
+                    tracing::$level!(target: "plugin", plugin, at = &*target, fields = %fields, "{message}")
                 }
             };
         }

@@ -140,7 +140,13 @@ impl Made {
     }
 
     fn ingress(&self, random: &mut Random) -> String {
-        let host = |n: usize| format!("{}-{n}.shop-{}.example.com", ["www", "api"][n], self.number);
+        let host = |n: usize| {
+            format!(
+                "{}-{n}.{}.example.com",
+                ["www", "api"][n],
+                name(self.number)
+            )
+        };
         let rules: Vec<String> = (0..2)
             .map(|n| {
                 let service = format!("backend-{}", random.below(500));

@@ -4,12 +4,17 @@
     reason = "compiled into each benchmark, and none needs all of it"
 )]
 
-pub(crate) mod data;
+#[path = "../../../../tests/benches/src/data.rs"]
+#[allow(
+    unreachable_pub,
+    reason = "the source is that of a library, which depends on this crate"
+)]
+mod data;
 pub(crate) mod memory;
 pub(crate) mod peer;
 pub(crate) mod report;
 
-use data::Random;
+use data::Made;
 use haptic_core::{
     decode::{Decoder, IndexPaths, Projection, ProjectionSpec},
     index::IndexSpec,
@@ -34,26 +39,17 @@ pub(crate) fn counts() -> Vec<usize> {
 
 /// A kind of objects, and how a watch of them is set up.
 pub(crate) struct Kind {
-    pub(crate) name: &'static str,
-    api_version: &'static str,
-    generate: fn(&mut Random) -> String,
-    heavy: &'static [&'static str],
+    of: data::Kind,
     index: &'static str,
 }
 
 pub(crate) const INGRESS: Kind = Kind {
-    name: "Ingress",
-    api_version: "networking.k8s.io/v1",
-    generate: data::ingress,
-    heavy: &data::HEAVY_INGRESS,
+    of: data::Kind::Ingress,
     index: "spec.rules[*].host",
 };
 
 pub(crate) const POD: Kind = Kind {
-    name: "Pod",
-    api_version: "v1",
-    generate: data::pod,
-    heavy: &data::HEAVY_POD,
+    of: data::Kind::Pod,
     index: "metadata.labels.app",
 };
 
@@ -76,25 +72,42 @@ impl Filter {
 }
 
 impl Kind {
-    /// The same objects each time.
+    pub(crate) fn name(&self) -> &'static str {
+        self.of.name()
+    }
+
+    pub(crate) fn plural(&self) -> &'static str {
+        self.of.plural()
+    }
+
+    /// The same objects each time, each as a watch sends it.
     pub(crate) fn objects(&self, count: usize) -> impl Iterator<Item = String> {
-        let mut random = Random(0x5EED);
-        let generate = self.generate;
-        (0..count).map(move |_| generate(&mut random))
+        let kind = self.of;
+        (0..count).map(move |number| {
+            let made = Made {
+                kind,
+                number,
+                version: 1,
+                revision: 1,
+            };
+            let (name, version) = (kind.name(), kind.api_version());
+            let members = &made.item()[1..];
+            format!(r#"{{"kind":"{name}","apiVersion":"{version}",{members}"#)
+        })
     }
 
     pub(crate) fn decoder(&self, filter: Filter) -> Decoder {
         let (ignore, keep) = match filter {
             Filter::Light => (paths(&["metadata.managedFields"]), Vec::new()),
-            Filter::Heavy => (Vec::new(), paths(self.heavy)),
+            Filter::Heavy => (Vec::new(), paths(self.of.fields())),
         };
         let index = IndexPaths {
             paths: paths(&[self.index]),
             ..IndexPaths::default()
         };
         Decoder::new(Arc::new(Projection::new(ProjectionSpec {
-            api_version: self.api_version.into(),
-            kind: self.name.into(),
+            api_version: self.of.api_version().into(),
+            kind: self.name().into(),
             ignore,
             keep,
             indexes: vec![IndexPaths::default(), index],

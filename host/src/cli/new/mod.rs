@@ -41,7 +41,7 @@ Exit codes: 0 made, 1 it could not be written, 2 wrong input.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct NewArgs {
-    /// The folder to make. It does not exist yet, or is empty.
+    /// The folder to make. It does not exist yet, or is empty and not the current one.
     #[arg(value_name = "PATH")]
     path: PathBuf,
 

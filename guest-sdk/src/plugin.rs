@@ -87,7 +87,8 @@ fn render_if_synced<P: Plugin>(plugin: &mut P) -> Result<(), Error> {
 
 /// How many objects changed since the last successful callback of the store. The numbers are net:
 /// an object that was created and then modified counts as created, one that was created and then
-/// deleted counts nowhere.
+/// deleted counts nowhere. All are zero where a callback of another store could read a change that
+/// was undone before it was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChangeStats {
     /// Objects that are new.

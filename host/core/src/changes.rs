@@ -24,6 +24,8 @@ pub struct ChangeSet {
     /// `bases` is empty.
     all_new: bool,
     bases: BTreeMap<Identity, Option<Arc<Object>>>,
+    /// A snapshot with these changes has been read, before they were told.
+    read: bool,
 }
 
 /// What happened to an object between two callbacks.
@@ -80,7 +82,7 @@ impl ChangeSet {
     pub fn nothing_delivered() -> Self {
         Self {
             all_new: true,
-            bases: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -104,6 +106,19 @@ impl ChangeSet {
         !self.all_new && self.bases.is_empty()
     }
 
+    /// Takes note that the subscriber can read a snapshot that these changes have made: for
+    /// [`was_read`](Self::was_read).
+    pub fn mark_read(&mut self) {
+        self.read |= !self.is_empty();
+    }
+
+    /// Whether the subscriber could read what changed before it is told. Then it is to be told
+    /// even if that comes to nothing in the end: it may have acted on what is no more.
+    #[must_use]
+    pub fn was_read(&self) -> bool {
+        self.read
+    }
+
     /// Hands everything over for a delivery; from here on only newer changes are
     /// recorded.
     #[must_use]
@@ -116,6 +131,7 @@ impl ChangeSet {
         if self.all_new {
             return;
         }
+        self.read |= older.read;
         self.all_new = older.all_new;
         if older.all_new {
             self.bases.clear();

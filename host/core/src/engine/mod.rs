@@ -420,7 +420,8 @@ impl Engine {
         let plugins: Vec<PluginId> = self.plugins.keys().copied().collect();
         for plugin in plugins {
             while let Some(watch) = self.next_watch(plugin, now) {
-                // A subscription whose changes cancel each other out gives no call.
+                // A subscription whose changes cancel each other out gives no call, unless a
+                // callback of another watch has read them.
                 if let Some(call) = self.start(plugin, watch, now) {
                     calls.push(call);
                     break;
@@ -492,7 +493,7 @@ impl Engine {
                     }
                 } else {
                     let stats = taken.stats(&snapshot);
-                    if stats.is_empty() {
+                    if stats.is_empty() && !taken.was_read() {
                         debounce.cancel();
                         return None;
                     }
@@ -505,6 +506,11 @@ impl Engine {
                 }
             }
         };
+        for (i, other) in entry.subscriptions.iter_mut().enumerate() {
+            if i != watch {
+                other.can_be_read();
+            }
+        }
         let was_sync = matches!(callback, Callback::SyncComplete { .. });
         let told = (!was_sync).then(|| Arc::clone(&taken));
         entry.running = Some(Running {

@@ -172,6 +172,20 @@ impl Subscription {
         }
     }
 
+    /// A callback of another watch begins, which can read what this store holds now.
+    pub(super) fn can_be_read(&mut self) {
+        if let Delivery::Collection {
+            changes,
+            sync: Sync::Done,
+            ..
+        } = &mut self.delivery
+            && !changes.is_empty()
+            && !changes.was_read()
+        {
+            Arc::make_mut(changes).mark_read();
+        }
+    }
+
     pub(super) fn changed(&mut self, now: Time, deltas: &[Delta]) {
         match &mut self.delivery {
             Delivery::Collection {

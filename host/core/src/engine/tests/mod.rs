@@ -442,6 +442,46 @@ fn c3_changes_are_net() {
 }
 
 #[test]
+fn c3_what_another_watchs_callback_could_read_is_told_even_if_it_comes_to_nothing() {
+    let other = WatchSpec {
+        resources: "services".to_owned(),
+        ..spec("services")
+    };
+    let mut bench = Bench::new(&[spec("maps"), other]);
+    let (maps, services) = (StoreId(0), StoreId(1));
+    for store in [maps, services] {
+        bench.store = store;
+        bench.list(0, vec![]);
+        bench.told(0);
+    }
+    // Within the interval of both.
+    bench.store = maps;
+    bench.feed(1, WatchOutput::Applied(object("brief", 1, 1, 1)));
+    bench.store = services;
+    bench.feed(2, WatchOutput::Applied(object("web", 1, 1, 1)));
+    bench.store = maps;
+    bench.delete(499, "brief");
+    assert_eq!(bench.told(500), some("change 1 +1 ~0 -0 +web"));
+    assert_eq!(
+        bench.told(9_000),
+        None,
+        "it was gone before anybody could read it"
+    );
+
+    bench.feed(10_000, WatchOutput::Applied(object("a", 1, 2, 1)));
+    assert_eq!(bench.told(10_000), some("change 0 +1 ~0 -0 +a"));
+    // Not due yet, but there for who is told of something else.
+    bench.feed(10_001, WatchOutput::Applied(object("brief", 1, 3, 1)));
+    bench.store = services;
+    bench.feed(10_002, WatchOutput::Applied(object("web", 1, 4, 2)));
+    assert_eq!(bench.told(10_002), some("change 1 +0 ~1 -0 ~web"));
+    bench.store = maps;
+    bench.delete(10_003, "brief");
+    assert_eq!(bench.told(10_500), some("change 0 +0 ~0 -0"));
+    assert_eq!(bench.told(20_000), None, "once");
+}
+
+#[test]
 fn c4_a_failed_callback_comes_again_with_backoff_and_merged_with_newer_changes() {
     let mut bench = Bench::new(&[spec("maps")]);
     bench.list(0, vec![object("a", 1, 1, 1), object("b", 1, 1, 1)]);

@@ -294,7 +294,7 @@ fn bad_input_is_one_sentence_with_its_exit_code_and_nothing_is_written() {
     type Args<'a> = Vec<&'a Path>;
     let p = Path::new;
     let cases: Vec<(Args<'_>, i32, &[&str])> = vec![
-        (vec![], 2, &["nothing to run", "--plugin FILE"]),
+        (vec![], 2, &["no plugin is named", "--plugin FILE"]),
         (
             vec![p("--plugin"), p("none.wasm"), p("--manifests"), &maps],
             2,

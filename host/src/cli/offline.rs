@@ -134,6 +134,11 @@ impl PluginArgs {
         shared: &Limits,
     ) -> anyhow::Result<Vec<Described>> {
         let sources: Vec<PluginSource> = self.plugins.iter().chain(&self.more).cloned().collect();
+        if sources.is_empty() && config.plugins.is_empty() {
+            let mistake =
+                "no plugin is named: give its FILE, or --config FILE with plugins (see --help)";
+            return Err(Wrong(mistake.to_owned()).into());
+        }
         let mut entries = entries(&sources, config.plugins.clone(), &self.allow)?;
         if let Some(settings) = &self.settings {
             let [Entry { config, .. }] = entries.as_mut_slice() else {

@@ -110,7 +110,7 @@ pub(super) fn entries(
     }
     if entries.is_empty() {
         return Err(Wrong(
-            "nothing to run: give --plugin FILE, or --config FILE with plugins (see --help)"
+            "no plugin is named: give --plugin FILE, or --config FILE with plugins (see --help)"
                 .to_owned(),
         ));
     }

@@ -181,6 +181,12 @@ fn k4_what_cannot_be_made_is_one_sentence_and_nothing_is_touched() {
             &["my-plugin", "--haptic", "full"],
             "full is no checkout of haptic-host: it has no Cargo.lock".to_owned(),
         ),
+        (
+            &["my-plugin", "--haptic", "v0.1"],
+            "there is no folder v0.1: --haptic takes a checkout of haptic-host, or a version \
+             such as 0.1"
+                .to_owned(),
+        ),
     ] {
         let (code, stdout, stderr) = run(&mut new(&folder, args));
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{args:?}: {stderr}");

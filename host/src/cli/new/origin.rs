@@ -85,6 +85,11 @@ impl Origin {
 
     fn checkout(path: &Path) -> Result<Self, Wrong> {
         let shown = path.display();
+        if !path.is_dir() {
+            return Err(Wrong(format!(
+                "there is no folder {shown}: --haptic takes a checkout of haptic-host, or a version such as 0.1"
+            )));
+        }
         if let Some(file) = NEEDED.iter().find(|file| !path.join(file).is_file()) {
             return Err(Wrong(format!(
                 "{shown} is no checkout of haptic-host: it has no {file}"

@@ -9,6 +9,7 @@ mod list;
 mod tests;
 
 use crate::json::find_special;
+use std::ops::Range;
 
 pub use event::{Status, StatusCause, WatchEvent, parse_status, parse_watch_event};
 pub use list::{ListFrames, ListMeta};
@@ -86,12 +87,38 @@ struct ValueScan {
     depth: usize,
     in_string: bool,
     escaped: bool,
+    /// Bytes of the value in the chunks before.
+    before: usize,
+    inner: Inner,
+}
+
+/// The containers that stand in the outermost one.
+#[derive(Clone, Debug, Default)]
+struct Inner {
+    count: usize,
+    /// Where in the value the last one stands.
+    last: Range<usize>,
 }
 
 impl ValueScan {
     /// Scans on from `pos`; the position after the value when it ends in `bytes`.
     /// The first byte of a value must be a quote, `{` or `[`.
-    fn end(&mut self, bytes: &[u8], mut pos: usize) -> Option<usize> {
+    fn end(&mut self, bytes: &[u8], pos: usize) -> Option<usize> {
+        let end = self.scan(bytes, pos, self.before.wrapping_sub(pos));
+        if end.is_none() {
+            self.before += bytes.len().saturating_sub(pos);
+        }
+        end
+    }
+
+    /// Of a value that has ended: where the one container in it stands, if there is just one.
+    fn sole_container(&self) -> Option<Range<usize>> {
+        (self.inner.count == 1).then(|| self.inner.last.clone())
+    }
+
+    /// `origin` is added to a position in `bytes` to make it one in the value.
+    #[inline]
+    fn scan(&mut self, bytes: &[u8], mut pos: usize, origin: usize) -> Option<usize> {
         loop {
             if self.in_string {
                 if self.escaped && pos < bytes.len() {
@@ -121,11 +148,19 @@ impl ValueScan {
             }
             match bytes.get(pos)? {
                 b'"' => self.in_string = true,
-                b'{' | b'[' => self.depth += 1,
+                b'{' | b'[' => {
+                    self.depth += 1;
+                    if self.depth == 2 {
+                        self.inner.count += 1;
+                        self.inner.last.start = origin.wrapping_add(pos);
+                    }
+                }
                 b'}' | b']' => {
                     self.depth = self.depth.saturating_sub(1);
-                    if self.depth == 0 {
-                        return Some(pos + 1);
+                    match self.depth {
+                        0 => return Some(pos + 1),
+                        1 => self.inner.last.end = origin.wrapping_add(pos + 1),
+                        _ => {}
                     }
                 }
                 _ => {}
@@ -179,6 +214,26 @@ impl Collected {
     }
 }
 
+/// One JSON object of a watch stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchFrame<'a> {
+    /// Its text.
+    pub text: &'a [u8],
+    /// Where in the text the one object or list stands that is a member of it; `None` when
+    /// there is none, or several.
+    pub sole_container: Option<Range<usize>>,
+}
+
+impl<'a> From<&'a [u8]> for WatchFrame<'a> {
+    /// A text of which nothing is known.
+    fn from(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            sole_container: None,
+        }
+    }
+}
+
 /// Cuts a watch stream into its JSON objects, whatever stands between and inside
 /// them: line breaks are not looked at.
 #[derive(Debug)]
@@ -204,7 +259,11 @@ impl WatchFrames {
     /// # Errors
     /// [`FrameError::TooLarge`], and [`FrameError::NotJson`] when something else than an
     /// object starts.
-    pub fn push(&mut self, chunk: &[u8], each: &mut dyn FnMut(&[u8])) -> Result<(), FrameError> {
+    pub fn push(
+        &mut self,
+        chunk: &[u8],
+        each: &mut dyn FnMut(WatchFrame<'_>),
+    ) -> Result<(), FrameError> {
         let mut pos = 0;
         loop {
             let start = pos;
@@ -226,9 +285,15 @@ impl WatchFrames {
             let Some(end) = scan.end(chunk, pos) else {
                 return self.collected.push(chunk.get(start..).unwrap_or_default());
             };
+            let sole_container = scan.sole_container();
             self.scan = None;
-            self.collected
-                .complete(chunk.get(start..end).unwrap_or_default(), each)?;
+            let last = chunk.get(start..end).unwrap_or_default();
+            self.collected.complete(last, &mut |text| {
+                each(WatchFrame {
+                    text,
+                    sole_container: sole_container.clone(),
+                });
+            })?;
             pos = end;
         }
     }

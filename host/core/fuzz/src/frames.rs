@@ -65,7 +65,15 @@ fn watch(chunks: &[&[u8]], limit: usize) -> Outcome<()> {
     let mut frames = Vec::new();
     let mut scanner = WatchFrames::new(limit);
     let pushed = chunks.iter().try_for_each(|chunk| {
-        let pushed = scanner.push(chunk, &mut |frame| frames.push(frame.to_vec()));
+        let pushed = scanner.push(chunk, &mut |frame| {
+            let unknown = parse_watch_event(&frame.text.into());
+            assert_eq!(
+                parse_watch_event(&frame),
+                unknown,
+                "by what the scanner knows"
+            );
+            frames.push(frame.text.to_vec());
+        });
         assert!(scanner.buffered() <= limit, "more buffered than the limit");
         pushed
     });
@@ -156,7 +164,7 @@ fn watch_against_serde_json(stream: &[u8], limit: usize, (frames, end): &Outcome
 
 /// An event is what a tree of its frame says.
 fn event(frame: &[u8]) {
-    let ours = parse_watch_event(frame);
+    let ours = parse_watch_event(&frame.into());
     if let Ok(
         WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object),
     ) = &ours

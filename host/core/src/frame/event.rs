@@ -1,7 +1,8 @@
 //! Owns the reading of one watch event and of a Status.
 
-use super::{FrameError, ValueScan, excerpt, is_name, is_space};
+use super::{FrameError, ValueScan, WatchFrame, excerpt, is_name, is_space};
 use serde::Deserialize;
+use std::ops::Range;
 
 /// One frame of a watch stream, by its `type`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,13 +63,14 @@ pub struct StatusCause {
 /// # Errors
 /// [`FrameError::Malformed`] when the frame has no `type`, or not the `object` that the
 /// type calls for.
-pub fn parse_watch_event(frame: &[u8]) -> Result<WatchEvent<'_>, FrameError> {
+pub fn parse_watch_event<'a>(frame: &WatchFrame<'a>) -> Result<WatchEvent<'a>, FrameError> {
     let malformed = |expected| FrameError::Malformed {
         expected,
-        excerpt: excerpt(frame),
+        excerpt: excerpt(frame.text),
     };
-    let Envelope { kind, object } =
-        Envelope::read(frame).ok_or_else(|| malformed("a watch event"))?;
+    let Envelope { kind, object } = Envelope::usual(frame)
+        .or_else(|| Envelope::read(frame.text))
+        .ok_or_else(|| malformed("a watch event"))?;
     let object = object.ok_or_else(|| malformed("a watch event with an `object`"));
     let kind = kind.ok_or_else(|| malformed("a watch event with a `type`"))?;
     let kind: String =
@@ -118,6 +120,21 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    /// Of an event as API servers write it, which needs not be scanned again.
+    fn usual(frame: &WatchFrame<'a>) -> Option<Self> {
+        let Range { start, end } = frame.sole_container.clone()?;
+        if frame.text.get(end..)? != b"}" {
+            return None;
+        }
+        let kind = frame.text.get(..start)?.strip_prefix(b"{\"type\":")?;
+        let kind = kind.strip_suffix(b",\"object\":")?;
+        let name = kind.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+        name.iter().all(u8::is_ascii_alphabetic).then_some(Self {
+            kind: Some(kind),
+            object: frame.text.get(start..end),
+        })
+    }
+
     fn read(frame: &'a [u8]) -> Option<Self> {
         let mut envelope = Self::default();
         let mut rest = frame

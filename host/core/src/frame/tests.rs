@@ -12,10 +12,18 @@ const LIMIT: usize = 1000;
 fn watch(text: &[u8], cuts: &[usize], limit: usize) -> (Vec<String>, Result<(), FrameError>) {
     let mut frames = Vec::new();
     let mut scanner = WatchFrames::new(limit);
-    let mut each = |frame: &[u8]| frames.push(String::from_utf8_lossy(frame).into_owned());
+    let mut each = |frame: WatchFrame<'_>| {
+        // What the scanner knows of it changes nothing.
+        assert_eq!(event(frame.text), parse_watch_event(&frame));
+        frames.push(String::from_utf8_lossy(frame.text).into_owned());
+    };
     let pushed = chunks(text, cuts).try_for_each(|chunk| scanner.push(chunk, &mut each));
     let end = pushed.and_then(|()| scanner.finish());
     (frames, end)
+}
+
+fn event(frame: &[u8]) -> Result<WatchEvent<'_>, FrameError> {
+    parse_watch_event(&frame.into())
 }
 
 fn list(text: &[u8], cuts: &[usize], limit: usize) -> (Vec<String>, Result<ListMeta, FrameError>) {
@@ -52,7 +60,7 @@ fn a_frame_in_one_chunk_is_not_copied() {
     let mut scanner = WatchFrames::new(LIMIT);
     let mut seen = None;
     scanner
-        .push(chunk, &mut |frame| seen = Some(frame.as_ptr()))
+        .push(chunk, &mut |frame| seen = Some(frame.text.as_ptr()))
         .unwrap();
     assert_eq!(seen, Some(chunk.as_ptr()));
     assert_eq!(scanner.buffered(), 4);
@@ -219,7 +227,8 @@ fn an_element_over_the_limit_is_refused() {
 #[test]
 fn watch_events_are_read_whatever_the_order_of_their_members() {
     let check = |text: &'static str, expected: WatchEvent<'static>| {
-        assert_eq!(parse_watch_event(text.as_bytes()), Ok(expected), "{text}");
+        assert_eq!(event(text.as_bytes()), Ok(expected), "{text}");
+        assert_eq!(watch(text.as_bytes(), &[9, 30], LIMIT).0, [text]);
     };
     check(
         r#"{"type":"ADDED","object":{"a":1}}"#,
@@ -254,9 +263,29 @@ fn watch_events_are_read_whatever_the_order_of_their_members() {
 }
 
 #[test]
+fn what_stands_beside_the_object_of_an_event_is_not_taken_for_a_part_of_it() {
+    for (text, object) in [
+        (
+            r#"{"type":"ADDED","object":{"a":{}},"b":{}}"#,
+            r#"{"a":{}}"#,
+        ),
+        (r#"{"type":"ADDED","object":{"a":{}},"b":1}"#, r#"{"a":{}}"#),
+        (r#"{"type":"ADDED","object":[[]]}"#, "[[]]"),
+        (r#"{"type":"ADDED","x":{},"object":"}"}"#, r#""}""#),
+        (r#"{"type":"ADDED","object":1,"object":{}}"#, "{}"),
+        (r#"{"object":{},"type":"ADDED"}"#, "{}"),
+    ] {
+        // Here it is compared with what the scanner makes of it.
+        assert_eq!(watch(text.as_bytes(), &[], LIMIT).0, [text]);
+        let expected = Ok(WatchEvent::Added(object.as_bytes()));
+        assert_eq!(event(text.as_bytes()), expected, "{text}");
+    }
+}
+
+#[test]
 fn w8_member_names_and_types_may_be_written_with_escapes() {
     assert_eq!(
-        parse_watch_event(br#"{"typ\u0065":"\u0041DDED","\u006fbject":{}}"#),
+        event(br#"{"typ\u0065":"\u0041DDED","\u006fbject":{}}"#),
         Ok(WatchEvent::Added(b"{}"))
     );
     let text = r#"{"\u0069tems":[{}],"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"7"}}"#;
@@ -267,7 +296,7 @@ fn w8_member_names_and_types_may_be_written_with_escapes() {
 fn an_object_that_is_no_json_comes_out_to_be_quarantined() {
     let frame = b"{\"type\":\"ADDED\",\"object\":{\"a\":\xff, 01, \"\x01\"}}";
     assert_eq!(
-        parse_watch_event(frame),
+        event(frame),
         Ok(WatchEvent::Added(b"{\"a\":\xff, 01, \"\x01\"}"))
     );
 }
@@ -292,10 +321,7 @@ fn an_error_event_carries_its_status_also_when_pretty_printed() {
         causes: vec![cause],
         ..Status::default()
     };
-    assert_eq!(
-        parse_watch_event(text.as_bytes()),
-        Ok(WatchEvent::Error(expected))
-    );
+    assert_eq!(event(text.as_bytes()), Ok(WatchEvent::Error(expected)));
 }
 
 #[test]
@@ -306,7 +332,7 @@ fn events_without_type_or_object_are_malformed() {
             expected: wanted,
             excerpt,
         });
-        assert_eq!(parse_watch_event(text.as_bytes()), expected);
+        assert_eq!(event(text.as_bytes()), expected);
     };
     check(r#"{"object":{}}"#, "a watch event with a `type`");
     check(r#"{"type":"ADDED"}"#, "a watch event with an `object`");
@@ -396,6 +422,6 @@ proptest! {
         let items = [br#"{"items":["#.as_slice(), &text].concat();
         let _ = list(&text, &cuts, 16);
         let _ = list(&items, &cuts, 16);
-        let _ = parse_watch_event(&text);
+        let _ = event(&text);
     }
 }

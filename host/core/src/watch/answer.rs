@@ -204,7 +204,7 @@ impl Machine {
         let mut problem = None;
         let pushed = stream.frames.push(bytes, &mut |frame| {
             if problem.is_none() {
-                problem = follow.frame(frame).err();
+                problem = follow.frame(&frame).err();
             }
         });
         let (frames, initial) = (follow.frames, follow.initial);

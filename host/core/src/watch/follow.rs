@@ -5,7 +5,7 @@ use super::{Action, NoteLevel, WatchOutput, problem::Problem};
 use crate::{
     Identity,
     decode::{Decoder, Peeked, ProjectionSpec, identity_of, peek},
-    frame::{WatchEvent, parse_status, parse_watch_event},
+    frame::{WatchEvent, WatchFrame, parse_status, parse_watch_event},
 };
 
 /// How far a watch has come.
@@ -53,13 +53,13 @@ impl Follow<'_> {
     ///
     /// # Errors
     /// What makes it pointless to read on.
-    pub(super) fn frame(&mut self, frame: &[u8]) -> Result<(), Problem> {
+    pub(super) fn frame(&mut self, frame: &WatchFrame<'_>) -> Result<(), Problem> {
         self.frames += 1;
         let event = match parse_watch_event(frame) {
             Ok(event) => event,
             // Some servers send the Status bare.
             Err(error) => {
-                return Err(match parse_status(frame) {
+                return Err(match parse_status(frame.text) {
                     Some(status) => Problem::of_event(&status),
                     None => Problem::of_frame(error),
                 });

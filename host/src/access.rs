@@ -9,13 +9,20 @@ use std::{
 };
 
 use haptic_core::watch::ResourceRef;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::{
+    client::legacy::connect::HttpConnector,
+    rt::{TokioExecutor, TokioIo},
+};
 use kube::{
     Client, Config,
+    client::{Body, ConfigExt},
     config::{KubeConfigOptions, Kubeconfig},
 };
 use tokio::sync::Semaphore;
+use tower::{BoxError, Layer, ServiceExt};
 
-use crate::driver::CONCURRENT_LISTS;
+use crate::{driver::CONCURRENT_LISTS, paced::PacedStream};
 
 /// Where the service account's namespace stands in a pod.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -217,6 +224,33 @@ pub fn connect_url(url: &str, own_namespace: &str) -> Result<Access, AccessError
     finish(Config::new(uri), Some(own_namespace.to_owned()))
 }
 
+/// A client as kube makes it, but that its connections can rest ([`crate::paced`]) and that
+/// requests are not logged twice. Proxies are kube's to reach, and it alone knows when the
+/// certificate of a credential plugin ends.
+fn client(config: Config) -> kube::Result<Client> {
+    if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
+        return Client::try_from(config);
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    let paced =
+        connector.map_response(|stream| TokioIo::new(PacedStream::new(stream.into_inner())));
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(paced)?);
+    connector.set_connect_timeout(config.connect_timeout);
+    let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+        .build::<_, Body>(connector);
+    let client = config
+        .extra_headers_layer()?
+        .layer(client)
+        .map_err(BoxError::from);
+    let client = match config.auth_layer()? {
+        Some(auth) => auth.layer(client).boxed(),
+        None => client.boxed(),
+    };
+    let client = config.base_uri_layer().layer(client);
+    Ok(Client::new(client, config.default_namespace))
+}
+
 fn finish(mut config: Config, own_namespace: Option<String>) -> Result<Access, AccessError> {
     config.connect_timeout = Some(CONNECT_TIMEOUT);
     // The watch machine owns deadlines and retries: a second layer would hide
@@ -228,7 +262,7 @@ fn finish(mut config: Config, own_namespace: Option<String>) -> Result<Access, A
         let address: Option<std::net::IpAddr> = host.trim_matches(['[', ']']).parse().ok();
         host == "localhost" || address.is_some_and(|address| address.is_loopback())
     });
-    let client = Client::try_from(config).map_err(|source| AccessError::Client {
+    let client = client(config).map_err(|source| AccessError::Client {
         url: url.clone(),
         source: Box::new(source),
     })?;

@@ -2,6 +2,7 @@
 //! bytes. Owns a request in flight and nothing else: every decision is
 //! [`haptic_core::watch`]'s.
 
+mod gathering;
 mod traffic;
 
 use std::{
@@ -16,7 +17,6 @@ use std::{
 
 use bytes::Bytes;
 use flate2::write::MultiGzDecoder;
-use futures_util::FutureExt;
 use haptic_core::{
     Time,
     watch::{
@@ -35,8 +35,10 @@ use tokio::{
 use crate::{
     access::Access,
     chain::{chain, printable},
+    paced::{MayRest, Pace, Phase},
 };
 
+use gathering::Gathering;
 pub use traffic::Traffic;
 
 /// What a watch tells the dispatch loop.
@@ -134,11 +136,6 @@ enum Arrival {
 /// While a list is under way, its count is reported this often.
 const PROGRESS: Duration = Duration::from_secs(1);
 
-/// Objects that are there already are reported together, up to so many bytes of answer. An API
-/// server sends each event of a watch in a chunk of its own, and to hand over a chunk costs more
-/// than to decode it; more would only lie in the queue.
-const TOGETHER: usize = 32 << 10;
-
 /// One machine with what it needs to act.
 pub struct Driver {
     access: Access,
@@ -152,8 +149,9 @@ pub struct Driver {
     traffic: Arc<Traffic>,
     permit: Option<OwnedSemaphorePermit>,
     actions: Vec<Action>,
-    /// Bytes of the answer that came since the last report.
-    unreported: usize,
+    gathering: Gathering,
+    /// Of the connection that a stream comes on, if it is one that can.
+    rest: Option<MayRest>,
     name: String,
     last_warning: String,
 }
@@ -162,12 +160,13 @@ impl Driver {
     /// `name` is the watch's, for the log; `lists` bounds the lists under way over
     /// all drivers of the process; `streamable` is shared by all watches of a
     /// resource, true until one learns that the server cannot stream its lists
-    /// (contract W4).
+    /// (contract W4); `debounce` is the shortest interval of those who hear of its news.
     #[must_use]
     pub fn new(
         name: &str,
         access: Access,
         machine: Machine,
+        debounce: Duration,
         lists: Arc<Semaphore>,
         streamable: Arc<AtomicBool>,
         clock: Clock,
@@ -185,7 +184,8 @@ impl Driver {
             traffic: Arc::default(),
             permit: None,
             actions: Vec::new(),
-            unreported: 0,
+            gathering: Gathering::new(debounce),
+            rest: None,
         }
     }
 
@@ -207,9 +207,18 @@ impl Driver {
         let mut told_at = self.clock.now();
         self.step(Input::Start);
         loop {
-            for told in self.act() {
-                if !report(told).await {
-                    return;
+            let phase = self.phase();
+            let held = self.gathering.holds(self.clock.now(), phase, &self.actions);
+            if !held {
+                let reports = self.act();
+                let reported = !reports.is_empty();
+                for told in reports {
+                    if !report(told).await {
+                        return;
+                    }
+                }
+                if reported {
+                    self.gathering.reported(self.clock.now());
                 }
             }
             let now = self.clock.now();
@@ -224,43 +233,23 @@ impl Driver {
             if !self.machine.needs_list_permit() {
                 self.permit = None;
             }
-            let deadline = self.machine.deadline();
+            let until = self.gathering.until(phase).filter(|_| held);
+            let deadline = self.machine.deadline().into_iter().chain(until).min();
             let clock = self.clock;
             // What has arrived comes before a deadline: after a slow report a live
             // stream would be called dead.
             tokio::select! {
                 biased;
-                arrival = arrive(&mut self.flight) => {
-                    self.arrived(arrival);
-                    self.read_on().await;
-                }
+                arrival = arrive(&mut self.flight) => self.arrived(arrival),
+                () = paused(self.rest.as_ref()), if held => {}
                 () = clock.sleep_until(deadline) => self.step(Input::Tick),
             }
         }
     }
 
-    /// Takes in what else has arrived, while all that it leads to is news of objects.
-    async fn read_on(&mut self) {
-        let mut waited = false;
-        let is_news = |action: &Action| matches!(action, Action::Emit { .. });
-        while !self.actions.is_empty()
-            && self.actions.iter().all(is_news)
-            && self.unreported < TOGETHER
-        {
-            match arrive(&mut self.flight).now_or_never() {
-                Some(arrival) => {
-                    waited = false;
-                    self.arrived(arrival);
-                }
-                // The connection holds one chunk; its task puts the next one there when it runs.
-                None if !waited => {
-                    waited = true;
-                    tokio::task::yield_now().await;
-                }
-                None => break,
-            }
-        }
-        self.unreported = 0;
+    fn phase(&self) -> Phase {
+        let pace = self.rest.as_ref().map(MayRest::pace);
+        pace.map_or(Phase::Listening, Pace::phase)
     }
 
     fn step(&mut self, input: Input<'_>) {
@@ -316,6 +305,7 @@ impl Driver {
         if let Some(kind) = self.asked.take() {
             self.traffic.answered(kind, None);
         }
+        self.rest = None;
         self.flight = Flight::Idle;
     }
 
@@ -364,6 +354,10 @@ impl Driver {
                 let (parts, body) = response.into_parts();
                 if let Some(kind) = self.asked.take() {
                     self.traffic.answered(kind, Some(parts.status.as_u16()));
+                    let pace = parts.extensions.get::<Arc<Pace>>();
+                    self.rest = pace
+                        .filter(|_| kind.is_stream())
+                        .map(|pace| MayRest::new(pace, self.gathering.window()));
                 }
                 let gzip = parts
                     .headers
@@ -386,7 +380,7 @@ impl Driver {
             Arrival::Headers(Err(error)) => self.failed(transport_error(&error)),
             Arrival::Chunk(Some(Ok(chunk))) => {
                 self.traffic.received(chunk.len());
-                self.unreported += chunk.len();
+                self.gathering.read(chunk.len());
                 let inflated = match &mut self.flight {
                     Flight::Reading(_, Some(inflate), _) => Some(inflate.push(&chunk)),
                     _ => None,
@@ -406,6 +400,7 @@ impl Driver {
                 text: chain(&error),
             }),
             Arrival::Chunk(None) => {
+                self.rest = None;
                 self.flight = Flight::Idle;
                 self.step(Input::End);
             }
@@ -415,6 +410,14 @@ impl Driver {
     fn failed(&mut self, error: TransportError) {
         self.close();
         self.step(Input::Failed(error));
+    }
+}
+
+/// Waits until the connection that may rest is read empty.
+async fn paused(rest: Option<&MayRest>) {
+    match rest {
+        Some(rest) => rest.pace().paused().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -473,7 +476,15 @@ fn transport_error(error: &kube::Error) -> TransportError {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::{convert::Infallible, sync::Mutex};
+
     use flate2::{Compression, write::GzEncoder};
+    use haptic_core::{
+        decode::ProjectionSpec,
+        watch::{ResourceRef, StreamingPreference, WatchConfig},
+    };
+    use http_body_util::StreamBody;
+    use tokio::sync::mpsc;
 
     use super::*;
 
@@ -497,6 +508,94 @@ mod tests {
                 "{cut}"
             );
         }
+    }
+
+    /// A server with one Secret in the list, and then this stream.
+    fn serving(watch: mpsc::UnboundedReceiver<String>) -> Access {
+        const RESOURCES: &str = r#"{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"v1","resources":[{"name":"secrets","namespaced":true,"kind":"Secret","verbs":["list","watch"]}]}"#;
+        const LIST: &str = r#"{"kind":"SecretList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"namespace":"shop","name":"s","resourceVersion":"1"}}]}"#;
+        let stream = Arc::new(Mutex::new(Some(watch)));
+        let service = tower::service_fn(move |request: http::Request<Body>| {
+            let whole = |text: &str| {
+                let (sender, body) = mpsc::unbounded_channel();
+                sender.send(text.to_owned()).unwrap();
+                body
+            };
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let body = if !request.uri().path().ends_with("/secrets") {
+                whole(RESOURCES)
+            } else if query.contains("watch=") {
+                stream.lock().unwrap().take().unwrap()
+            } else {
+                whole(LIST)
+            };
+            let body = futures_util::stream::unfold(body, async |mut body| {
+                let text = body.recv().await?;
+                let frame = hyper::body::Frame::data(Bytes::from(text));
+                Some((Ok::<_, Infallible>(frame), body))
+            });
+            let answer = Response::builder().header(header::CONTENT_TYPE, "application/json");
+            let answer = answer.body(StreamBody::new(body)).unwrap();
+            async { Ok::<_, Infallible>(answer) }
+        });
+        let mut access = crate::access::connect_url("http://127.0.0.1:1", "shop").unwrap();
+        access.client = kube::Client::new(service, "shop");
+        access
+    }
+
+    fn modified(version: u32) -> String {
+        format!(
+            r#"{{"type":"MODIFIED","object":{{"kind":"Secret","apiVersion":"v1","metadata":{{"namespace":"shop","name":"s","resourceVersion":"{version}"}}}}}}"#
+        ) + "\n"
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn events_in_a_row_are_reported_together_and_the_first_at_once() {
+        let (events, watch) = mpsc::unbounded_channel();
+        let access = serving(watch);
+        let mut config = WatchConfig::new(
+            ResourceRef {
+                group: String::new(),
+                version: "v1".to_owned(),
+                resource: "secrets".to_owned(),
+            },
+            ProjectionSpec::default(),
+        );
+        config.streaming = StreamingPreference::Never;
+        let driver = Driver::new(
+            "secrets",
+            access.clone(),
+            Machine::new(config),
+            Duration::from_millis(500),
+            Arc::clone(&access.manners.lists),
+            Arc::default(),
+            Clock::start(),
+        );
+        let (reports, mut told) = mpsc::unbounded_channel();
+        tokio::spawn(driver.run(move |report| {
+            let open = reports.send(report).is_ok();
+            async move { open }
+        }));
+        while !matches!(told.recv().await, Some(Report::State(WatchState::Synced))) {}
+        let mut next = async || match told.recv().await {
+            Some(Report::Outputs(outputs)) => outputs.len(),
+            other => panic!("{other:?}"),
+        };
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        // One every 5 ms.
+        tokio::spawn(async move {
+            for version in 2..12 {
+                events.send(modified(version)).unwrap();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            std::future::pending::<()>().await;
+        });
+        let mut came = Vec::new();
+        for _ in 0..2 {
+            came.push((next().await, began.elapsed().as_millis()));
+        }
+        assert_eq!(came, [(1, 0), (9, 50)]);
     }
 
     #[tokio::test]

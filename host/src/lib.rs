@@ -21,6 +21,7 @@ pub mod leader;
 pub mod observe;
 pub mod oci;
 pub mod output;
+mod paced;
 pub mod plugin;
 pub mod record;
 mod replay;

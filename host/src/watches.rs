@@ -179,10 +179,13 @@ impl Watches {
             config.metadata_only = false;
         }
         let streamable = self.access.manners.streamable(&config.resource);
+        let debounces = readers.iter().map(|reader| reader.plan.debounce);
+        let debounce = debounces.min().unwrap_or_default();
         let driver = Driver::new(
             &name,
             self.access.clone(),
             Machine::new(config),
+            debounce,
             Arc::clone(&self.access.manners.lists),
             streamable,
             self.clock,

@@ -236,6 +236,7 @@ impl Stack {
                     &plan.name,
                     access.clone(),
                     Machine::new(config),
+                    plan.debounce,
                     Arc::clone(&lists),
                     Arc::clone(&streamable[watch.kind as usize]),
                     self.clock,

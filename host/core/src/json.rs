@@ -3,6 +3,7 @@
 //! Builds no tree, and does not know what any member means ([`crate::decode`]).
 
 use std::{borrow::Cow, fmt, ops::Range};
+use wide::{CmpEq, CmpLt, i8x16};
 
 /// Containers may nest this deep: what serde_json accepts as well, so that a body
 /// that is stored can be parsed by a guest.
@@ -74,6 +75,7 @@ pub(crate) struct Scanner<'a> {
     text: &'a str,
     pos: usize,
     spaced: bool,
+    specials: Specials,
 }
 
 impl<'a> Scanner<'a> {
@@ -82,6 +84,7 @@ impl<'a> Scanner<'a> {
             text,
             pos: 0,
             spaced: false,
+            specials: Specials::new(text.as_bytes()),
         }
     }
 
@@ -105,9 +108,11 @@ impl<'a> Scanner<'a> {
     /// Skips white space.
     #[inline]
     pub(crate) fn space(&mut self) {
-        let end = skip_space(self.text.as_bytes(), self.pos);
-        self.spaced |= end != self.pos;
-        self.pos = end;
+        if self.peek().is_some_and(|byte| byte <= b' ') {
+            let end = skip_spaces(self.text.as_bytes(), self.pos);
+            self.spaced |= end != self.pos;
+            self.pos = end;
+        }
     }
 
     /// Passes one byte.
@@ -133,7 +138,7 @@ impl<'a> Scanner<'a> {
     pub(crate) fn string(&mut self, what: &'static str) -> Result<StringSpan, SyntaxError> {
         self.expect(b'"', what)?;
         let start = self.pos;
-        let (end, escaped) = string_end(self.text.as_bytes(), start)?;
+        let (end, escaped) = self.specials.string_end(self.text.as_bytes(), start)?;
         self.pos = end + 1;
         Ok(StringSpan {
             range: start..end,
@@ -145,10 +150,20 @@ impl<'a> Scanner<'a> {
     #[inline]
     pub(crate) fn skip(&mut self, depth: usize) -> Result<(), SyntaxError> {
         if self.peek() == Some(b'"') {
-            self.pos = string_end(self.text.as_bytes(), self.pos + 1)?.0 + 1;
+            self.pos = self
+                .specials
+                .string_end(self.text.as_bytes(), self.pos + 1)?
+                .0
+                + 1;
             return Ok(());
         }
-        self.pos = skip_value(self.text.as_bytes(), self.pos, depth, &mut self.spaced)?;
+        self.pos = skip_value(
+            self.text.as_bytes(),
+            self.pos,
+            depth,
+            &mut self.spaced,
+            &mut self.specials,
+        )?;
         Ok(())
     }
 
@@ -160,14 +175,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-#[inline]
-fn skip_space(bytes: &[u8], pos: usize) -> usize {
-    match bytes.get(pos) {
-        Some(&byte) if byte <= b' ' => skip_spaces(bytes, pos),
-        _ => pos,
-    }
-}
-
+#[cold]
 fn skip_spaces(bytes: &[u8], mut pos: usize) -> usize {
     while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(pos) {
         pos += 1;
@@ -185,32 +193,120 @@ fn unexpected(bytes: &[u8], pos: usize, what: &'static str) -> SyntaxError {
     SyntaxError { offset: pos, kind }
 }
 
-const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+/// So many bytes are looked at together.
+const BLOCK: usize = 64;
 
-/// A mask whose lowest set bit marks the first quote, backslash or control character.
-#[inline]
-const fn special_bytes(word: u64) -> u64 {
-    // Subtracting borrows from the high bit of a byte that is smaller; bytes that have
-    // it set themselves are none of these. Above the first hit a borrow may have gone
-    // astray.
-    let control = word.wrapping_sub(ONES * 0x20);
-    let quote = (word ^ (ONES * b'"' as u64)).wrapping_sub(ONES);
-    let backslash = (word ^ (ONES * b'\\' as u64)).wrapping_sub(ONES);
-    (control | quote | backslash) & !word & HIGHS
+/// A mask of the quotes, backslashes and control characters in a block; its lowest bit
+/// stands for the first byte.
+#[inline(always)]
+fn special_mask(block: &[u8; BLOCK]) -> u64 {
+    let mask = |bytes: &[u8; 16]| {
+        let bytes = i8x16::new(bytes.map(u8::cast_signed));
+        // Compared as signed numbers, which moved by 128 have the order of unsigned ones.
+        let control = (bytes ^ i8x16::splat(i8::MIN)).cmp_lt(i8x16::splat(0x20 + i8::MIN));
+        let quote = bytes.cmp_eq(i8x16::splat(b'"'.cast_signed()));
+        let backslash = bytes.cmp_eq(i8x16::splat(b'\\'.cast_signed()));
+        u64::from((control | quote | backslash).move_mask().cast_unsigned())
+    };
+    match block.as_chunks() {
+        ([a, b, c, d], _) => mask(a) | mask(b) << 16 | mask(c) << 32 | mask(d) << 48,
+        _ => 0,
+    }
+}
+
+/// The quotes, backslashes and control characters in one block of a text.
+#[derive(Clone, Copy)]
+struct Specials {
+    /// Where the block starts.
+    base: usize,
+    mask: u64,
+}
+
+impl Specials {
+    fn new(bytes: &[u8]) -> Self {
+        let mut this = Self { base: 0, mask: 0 };
+        this.load(bytes);
+        this
+    }
+
+    #[inline(always)]
+    fn load(&mut self, bytes: &[u8]) {
+        let rest = bytes.get(self.base..).unwrap_or_default();
+        self.mask = match rest.first_chunk() {
+            Some(block) => special_mask(block),
+            None => last_special_mask(rest),
+        };
+    }
+
+    /// The first position from `pos` on that holds a quote, a backslash or a control
+    /// character; the length of `bytes` when there is none. Positions must not decrease.
+    #[inline(always)]
+    fn find(&mut self, bytes: &[u8], mut pos: usize) -> usize {
+        loop {
+            let offset = pos - self.base;
+            if offset < BLOCK {
+                let mask = self.mask >> offset;
+                if mask != 0 {
+                    return pos + mask.trailing_zeros() as usize;
+                }
+                pos = self.base + BLOCK;
+            }
+            self.base += BLOCK;
+            self.load(bytes);
+        }
+    }
+
+    /// The position of the closing quote of the string whose contents start at `pos`,
+    /// and whether it holds escapes.
+    #[inline(always)]
+    fn string_end(&mut self, bytes: &[u8], pos: usize) -> Result<(usize, bool), SyntaxError> {
+        let end = self.find(bytes, pos);
+        match bytes.get(end) {
+            Some(b'"') => Ok((end, false)),
+            _ => self.escaped_string_end(bytes, end).map(|end| (end, true)),
+        }
+    }
+
+    /// Continues [`string_end`](Self::string_end) at a byte that is no closing quote.
+    #[inline(never)]
+    fn escaped_string_end(&mut self, bytes: &[u8], mut pos: usize) -> Result<usize, SyntaxError> {
+        loop {
+            let kind = match bytes.get(pos) {
+                Some(b'"') => return Ok(pos),
+                Some(b'\\') => {
+                    pos = escape_end(bytes, pos)?;
+                    pos = self.find(bytes, pos);
+                    continue;
+                }
+                Some(_) => SyntaxErrorKind::ControlCharacter,
+                None => SyntaxErrorKind::UnexpectedEnd,
+            };
+            return Err(SyntaxError { offset: pos, kind });
+        }
+    }
+}
+
+/// As [`special_mask`], for the end of a text. There the zeroes behind it are control
+/// characters.
+#[cold]
+fn last_special_mask(rest: &[u8]) -> u64 {
+    let mut block = [0; BLOCK];
+    for (to, from) in block.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    special_mask(&block)
 }
 
 /// The first position from `pos` on that holds a quote, a backslash or a control
 /// character; the length of `bytes` when there is none.
 #[inline(never)]
 pub(crate) fn find_special(bytes: &[u8], mut pos: usize) -> usize {
-    while let Some(chunk) = bytes.get(pos..).and_then(|rest| rest.first_chunk::<8>()) {
-        let mask = special_bytes(u64::from_le_bytes(*chunk));
+    while let Some(chunk) = bytes.get(pos..).and_then(|rest| rest.first_chunk()) {
+        let mask = special_mask(chunk);
         if mask != 0 {
-            // At most 7: the quotient of a bit number below 64.
-            return pos + (mask.trailing_zeros() / 8) as usize;
+            return pos + mask.trailing_zeros() as usize;
         }
-        pos += 8;
+        pos += BLOCK;
     }
     while let Some(&byte) = bytes.get(pos) {
         if byte == b'"' || byte == b'\\' || byte < 0x20 {
@@ -219,49 +315,6 @@ pub(crate) fn find_special(bytes: &[u8], mut pos: usize) -> usize {
         pos += 1;
     }
     pos
-}
-
-/// The position of the closing quote of the string whose contents start at `pos`,
-/// and whether it holds escapes.
-// Most strings end within eight bytes. Called, it would hand its result over in memory.
-#[inline(always)]
-fn string_end(bytes: &[u8], pos: usize) -> Result<(usize, bool), SyntaxError> {
-    let near = bytes.get(pos..).and_then(|rest| rest.first_chunk::<8>());
-    let mask = near.map_or(0, |chunk| special_bytes(u64::from_le_bytes(*chunk)));
-    let end = if mask != 0 {
-        // At most 7: the quotient of a bit number below 64.
-        pos + (mask.trailing_zeros() / 8) as usize
-    } else {
-        find_special(bytes, pos + if near.is_some() { 8 } else { 0 })
-    };
-    match bytes.get(end) {
-        Some(b'"') => Ok((end, false)),
-        _ => escaped_string_end(bytes, end).map(|end| (end, true)),
-    }
-}
-
-/// Continues [`string_end`] at a byte that is no closing quote.
-#[cold]
-fn escaped_string_end(bytes: &[u8], mut pos: usize) -> Result<usize, SyntaxError> {
-    loop {
-        match bytes.get(pos) {
-            Some(b'"') => return Ok(pos),
-            Some(b'\\') => pos = escape_end(bytes, pos)?,
-            Some(_) => {
-                return Err(SyntaxError {
-                    offset: pos,
-                    kind: SyntaxErrorKind::ControlCharacter,
-                });
-            }
-            None => {
-                return Err(SyntaxError {
-                    offset: pos,
-                    kind: SyntaxErrorKind::UnexpectedEnd,
-                });
-            }
-        }
-        pos = find_special(bytes, pos);
-    }
 }
 
 /// The position after the escape whose backslash stands at `pos`.
@@ -350,46 +403,61 @@ fn literal_end(bytes: &[u8], pos: usize, literal: &[u8]) -> Result<usize, Syntax
     }
 }
 
+/// The eight bytes from `pos` on, the first the lowest; what is behind the text is zero.
+#[inline(always)]
+fn word(bytes: &[u8], pos: usize) -> u64 {
+    match bytes.get(pos..).and_then(|rest| rest.first_chunk()) {
+        Some(word) => u64::from_le_bytes(*word),
+        None => last_word(bytes, pos),
+    }
+}
+
+#[cold]
+fn last_word(bytes: &[u8], pos: usize) -> u64 {
+    let rest = bytes.get(pos..).unwrap_or_default();
+    rest.iter()
+        .rev()
+        .fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+/// Whether a [`word`] begins with these bytes.
+#[inline(always)]
+fn starts_with<const N: usize>(word: u64, bytes: &[u8; N]) -> bool {
+    const { assert!(N < 8) };
+    let wanted = bytes
+        .iter()
+        .rev()
+        .fold(0, |word, &byte| word << 8 | u64::from(byte));
+    word & ((1 << (8 * N)) - 1) == wanted
+}
+
 /// The position after the value that starts at `pos` inside `depth` containers. Sets
 /// `spaced` when the value holds insignificant white space.
-pub(crate) fn skip_value(
+fn skip_value(
     bytes: &[u8],
     mut pos: usize,
     depth: usize,
     spaced: &mut bool,
+    specials_out: &mut Specials,
 ) -> Result<usize, SyntaxError> {
     // One bit a container that is open: 1 for an object.
     let mut objects: u128 = 0;
     let mut open = 0_usize;
     let mut white = false;
-    let mut space = |pos: usize| {
-        let end = skip_space(bytes, pos);
-        white |= end != pos;
-        end
+    let mut specials = *specials_out;
+    let mut space = |pos: usize| match bytes.get(pos) {
+        Some(&byte) if byte <= b' ' => {
+            let end = skip_spaces(bytes, pos);
+            white |= end != pos;
+            end
+        }
+        _ => pos,
     };
     'value: loop {
+        let mut at_member = false;
         match bytes.get(pos) {
-            Some(b'"') => pos = string_end(bytes, pos + 1)?.0 + 1,
-            // The most frequent value of all, in managedFields.
-            Some(b'{') if bytes.get(pos + 1) == Some(&b'}') && depth + open < MAX_DEPTH => {
-                pos += 2;
-            }
-            Some(b'{') => {
-                open += 1;
-                if depth + open > MAX_DEPTH {
-                    return Err(SyntaxError {
-                        offset: pos,
-                        kind: SyntaxErrorKind::TooDeep,
-                    });
-                }
-                objects = (objects << 1) | 1;
-                pos = space(pos + 1);
-                if bytes.get(pos) != Some(&b'}') {
-                    pos = key_end(bytes, pos, &mut space)?;
-                    continue 'value;
-                }
-            }
-            Some(b'[') => {
+            Some(b'"') => pos = specials.string_end(bytes, pos + 1)?.0 + 1,
+            Some(&bracket @ (b'{' | b'[')) => {
                 open += 1;
                 if depth + open > MAX_DEPTH {
                     return Err(SyntaxError {
@@ -399,7 +467,10 @@ pub(crate) fn skip_value(
                 }
                 objects <<= 1;
                 pos = space(pos + 1);
-                if bytes.get(pos) != Some(&b']') {
+                if bracket == b'{' {
+                    objects |= 1;
+                    at_member = bytes.get(pos) != Some(&b'}');
+                } else if bytes.get(pos) != Some(&b']') {
                     continue 'value;
                 }
             }
@@ -409,50 +480,74 @@ pub(crate) fn skip_value(
             Some(b'n') => pos = literal_end(bytes, pos, b"null")?,
             _ => return Err(unexpected(bytes, pos, "a value")),
         }
-        // After a value, or at the end of a container.
-        loop {
-            if open == 0 {
-                *spaced |= white;
-                return Ok(pos);
+        'after: loop {
+            if !at_member {
+                if open == 0 {
+                    *spaced |= white;
+                    *specials_out = specials;
+                    return Ok(pos);
+                }
+                pos = space(pos);
+                match (bytes.get(pos), objects & 1) {
+                    (Some(b','), 1) => pos = space(pos + 1),
+                    (Some(b','), _) => {
+                        pos = space(pos + 1);
+                        continue 'value;
+                    }
+                    (Some(b'}'), 1) | (Some(b']'), 0) => {
+                        open -= 1;
+                        objects >>= 1;
+                        pos += 1;
+                        continue 'after;
+                    }
+                    (_, 1) => return Err(unexpected(bytes, pos, "`,` or `}`")),
+                    _ => return Err(unexpected(bytes, pos, "`,` or `]`")),
+                }
             }
-            pos = space(pos);
-            match (bytes.get(pos), objects & 1) {
-                (Some(b','), 1) => {
+            at_member = false;
+            loop {
+                if bytes.get(pos) != Some(&b'"') {
+                    return Err(unexpected(bytes, pos, "a member name"));
+                }
+                let end = specials.find(bytes, pos + 1);
+                let next = word(bytes, end);
+                if !starts_with(next, b"\":") {
+                    let end = match starts_with(next, b"\"") {
+                        true => end,
+                        false => specials.escaped_string_end(bytes, end)?,
+                    };
+                    pos = space(end + 1);
+                    if bytes.get(pos) != Some(&b':') {
+                        return Err(unexpected(bytes, pos, "`:`"));
+                    }
                     pos = space(pos + 1);
-                    pos = key_end(bytes, pos, &mut space)?;
                     continue 'value;
                 }
-                (Some(b','), _) => {
-                    pos = space(pos + 1);
-                    continue 'value;
+                pos = end + 2;
+                // What most members are: strings, and in managedFields `{}`.
+                if starts_with(next, b"\":\"") {
+                    let end = specials.find(bytes, pos + 1);
+                    let next = word(bytes, end);
+                    if starts_with(next, b"\",\"") {
+                        pos = end + 2;
+                        continue;
+                    }
+                    let end = match starts_with(next, b"\"") {
+                        true => end,
+                        false => specials.escaped_string_end(bytes, end)?,
+                    };
+                    pos = end + 1;
+                    continue 'after;
                 }
-                (Some(b'}'), 1) | (Some(b']'), 0) => {
-                    open -= 1;
-                    objects >>= 1;
-                    pos += 1;
+                if starts_with(next, b"\":{},\"") && depth + open < MAX_DEPTH {
+                    pos = end + 5;
+                    continue;
                 }
-                (_, 1) => return Err(unexpected(bytes, pos, "`,` or `}`")),
-                _ => return Err(unexpected(bytes, pos, "`,` or `]`")),
+                pos = space(pos);
+                continue 'value;
             }
         }
     }
-}
-
-/// The position of the value of the member whose name starts at `pos`.
-#[inline(always)]
-fn key_end(
-    bytes: &[u8],
-    pos: usize,
-    space: &mut impl FnMut(usize) -> usize,
-) -> Result<usize, SyntaxError> {
-    if bytes.get(pos) != Some(&b'"') {
-        return Err(unexpected(bytes, pos, "a member name"));
-    }
-    let pos = space(string_end(bytes, pos + 1)?.0 + 1);
-    if bytes.get(pos) != Some(&b':') {
-        return Err(unexpected(bytes, pos, "`:`"));
-    }
-    Ok(space(pos + 1))
 }
 
 /// The value of a string from its text without quotes, which [`Scanner::string`] has
@@ -505,14 +600,18 @@ fn unescape_one(escape: &str) -> (char, usize) {
 /// Appends `json`, which must be one valid value, without insignificant white space.
 pub(crate) fn compact_into(out: &mut String, json: &str) {
     let bytes = json.as_bytes();
+    let mut specials = Specials::new(bytes);
     let mut start = 0;
     let mut pos = 0;
     while let Some(&byte) = bytes.get(pos) {
         match byte {
-            b'"' => pos = string_end(bytes, pos + 1).map_or(bytes.len(), |(end, _)| end + 1),
+            b'"' => {
+                let end = specials.string_end(bytes, pos + 1);
+                pos = end.map_or(bytes.len(), |(end, _)| end + 1);
+            }
             b' ' | b'\n' | b'\r' | b'\t' => {
                 out.push_str(json.get(start..pos).unwrap_or(""));
-                pos = skip_space(bytes, pos);
+                pos = skip_spaces(bytes, pos);
                 start = pos;
             }
             _ => pos += 1,

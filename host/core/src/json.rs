@@ -69,6 +69,15 @@ pub(crate) struct StringSpan {
     pub(crate) escaped: bool,
 }
 
+/// The name of a member in a JSON text.
+pub(crate) struct MemberName {
+    pub(crate) span: StringSpan,
+    /// Its [`head`], if it is not escaped.
+    pub(crate) head: u64,
+    /// Where its colon stands.
+    pub(crate) colon: usize,
+}
+
 /// A cursor over JSON text.
 #[derive(Clone)]
 pub(crate) struct Scanner<'a> {
@@ -106,7 +115,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Skips white space.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn space(&mut self) {
         if self.peek().is_some_and(|byte| byte <= b' ') {
             let end = skip_spaces(self.text.as_bytes(), self.pos);
@@ -116,7 +125,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes one byte.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), SyntaxError> {
         match self.peek() {
             Some(found) if found == byte => {
@@ -134,7 +143,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Passes a string.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn string(&mut self, what: &'static str) -> Result<StringSpan, SyntaxError> {
         self.expect(b'"', what)?;
         let start = self.pos;
@@ -146,8 +155,26 @@ impl<'a> Scanner<'a> {
         })
     }
 
+    /// Passes the name of a member and its colon.
+    #[inline(always)]
+    pub(crate) fn member_name(&mut self) -> Result<MemberName, SyntaxError> {
+        let span = self.string("a member name")?;
+        let bytes = self.text.as_bytes();
+        if !starts_with(word(bytes, span.range.end), b"\":") {
+            self.space();
+            if self.peek() != Some(b':') {
+                return Err(self.expected("`:`"));
+            }
+        }
+        let colon = self.pos;
+        self.pos += 1;
+        self.space();
+        let head = head_of(word(bytes, span.range.start), span.range.len());
+        Ok(MemberName { span, head, colon })
+    }
+
     /// Passes one value, which stands inside `depth` containers, checking all of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn skip(&mut self, depth: usize) -> Result<(), SyntaxError> {
         if self.peek() == Some(b'"') {
             self.pos = self
@@ -165,6 +192,12 @@ impl<'a> Scanner<'a> {
             &mut self.specials,
         )?;
         Ok(())
+    }
+
+    /// The bytes in `range`.
+    #[inline]
+    pub(crate) fn bytes(&self, range: Range<usize>) -> &'a [u8] {
+        self.text.as_bytes().get(range).unwrap_or_default()
     }
 
     /// The text in `range`, which must come from this scanner's positions.
@@ -418,6 +451,21 @@ fn last_word(bytes: &[u8], pos: usize) -> u64 {
     rest.iter()
         .rev()
         .fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+/// What of a [`word`] belongs to a name of `len` bytes that it begins with.
+#[inline(always)]
+fn head_of(word: u64, len: usize) -> u64 {
+    match len {
+        0 => 0,
+        1..8 => word & (u64::MAX >> (64 - 8 * len)),
+        _ => word,
+    }
+}
+
+/// The first eight bytes of `name`, the first the lowest, with zeroes behind a shorter one.
+pub(crate) fn head(name: &str) -> u64 {
+    word(name.as_bytes(), 0)
 }
 
 /// Whether a [`word`] begins with these bytes.

@@ -3,8 +3,10 @@
 
 mod trie;
 
-use crate::json::{MAX_DEPTH, Scanner, SyntaxError, SyntaxErrorKind, compact_into, unescape};
-use std::{borrow::Cow, ops::Range};
+use crate::json::{
+    MAX_DEPTH, MemberName, Scanner, SyntaxError, SyntaxErrorKind, compact_into, head, unescape,
+};
+use std::ops::Range;
 use trie::{NodeId, Traits};
 
 pub(crate) use trie::{Mark, Trie};
@@ -68,19 +70,28 @@ enum Mode {
 }
 
 /// The nodes that match one value.
-#[derive(Clone, Default)]
+#[derive(Clone, Copy, Default)]
 struct Matching {
-    /// Where they stand on the stack of active nodes.
-    at: Range<usize>,
+    nodes: Nodes,
     /// What holds for any of them.
     traits: Traits,
 }
 
+#[derive(Clone, Copy, Default)]
+enum Nodes {
+    #[default]
+    None,
+    /// What matches most values that are matched.
+    One(NodeId),
+    /// They stand there on the stack of active nodes.
+    Many { start: usize, end: usize },
+}
+
 /// Which member of the root this is of those that are not written.
-fn hoisted(name: &str) -> Option<usize> {
+fn hoisted(name: &[u8]) -> Option<usize> {
     match name {
-        "apiVersion" => Some(0),
-        "kind" => Some(1),
+        b"apiVersion" => Some(0),
+        b"kind" => Some(1),
         _ => None,
     }
 }
@@ -103,7 +114,6 @@ impl<'a, 'w> Walker<'a, 'w> {
         scratch.out.clear();
         scratch.hoisted = [0..0, 0..0];
         scratch.active.clear();
-        scratch.active.push(trie.root());
         if scratch.seen_in.len() < trie.len() {
             scratch.seen_in.resize(trie.len(), 0);
         }
@@ -152,7 +162,7 @@ impl<'a, 'w> Walker<'a, 'w> {
     /// What matches the whole text.
     fn root(&self) -> Matching {
         Matching {
-            at: 0..1,
+            nodes: Nodes::One(self.trie.root()),
             traits: self.trie.node(self.trie.root()).traits,
         }
     }
@@ -170,10 +180,11 @@ impl<'a, 'w> Walker<'a, 'w> {
 
     /// Passes one value, which the `active` nodes match and which stands in `depth`
     /// containers.
+    #[inline(always)]
     fn value(&mut self, active: Matching, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
         let first = self.scratch.found.len();
         if active.traits.have(Traits::REPORTED) {
-            self.report(active.at.clone(), mode)?;
+            self.report(active.nodes, mode)?;
         }
         let reported = self.scratch.found.len();
         let root = self.hoist && depth == 0;
@@ -197,11 +208,13 @@ impl<'a, 'w> Walker<'a, 'w> {
     }
 
     /// Takes note of the value at the cursor for the paths that end at the `active` nodes.
-    fn report(&mut self, active: Range<usize>, mode: Mode) -> Result<(), SyntaxError> {
+    fn report(&mut self, active: Nodes, mode: Mode) -> Result<(), SyntaxError> {
         let written_at =
             (mode != Mode::Discard).then_some(self.scratch.out.len() + self.pending.len());
         let start = self.scanner.pos();
-        for &id in self.scratch.active.get(active).unwrap_or_default() {
+        let mut at = 0;
+        while let Some(id) = self.nth(active, at) {
+            at += 1;
             let node = self.trie.node(id);
             if self.scratch.found.len() + node.targets.len() > MAX_MATCHES {
                 return Err(SyntaxError {
@@ -221,24 +234,60 @@ impl<'a, 'w> Walker<'a, 'w> {
         Ok(())
     }
 
-    /// Passes a value inside of which no path ends.
+    /// One of the nodes.
     #[inline]
+    fn nth(&self, nodes: Nodes, at: usize) -> Option<NodeId> {
+        match nodes {
+            Nodes::None => None,
+            Nodes::One(id) => (at == 0).then_some(id),
+            Nodes::Many { start, end } => {
+                let nodes = self.scratch.active.get(start..end)?;
+                nodes.get(at).copied()
+            }
+        }
+    }
+
+    /// Passes a value inside of which no path ends.
+    #[inline(always)]
     fn leaf(&mut self, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
+        if mode != Mode::Write {
+            return self.scanner.skip(depth);
+        }
         let start = self.scanner.pos();
         self.scanner.take_spaced();
         self.scanner.skip(depth)?;
-        if mode == Mode::Write {
-            let range = start..self.scanner.pos();
-            if self.scanner.take_spaced() {
-                self.flush();
-                compact_into(&mut self.scratch.out, self.scanner.slice(range));
-            } else {
-                self.copy(range);
-            }
+        let range = start..self.scanner.pos();
+        if self.scanner.take_spaced() {
+            self.flush();
+            compact_into(&mut self.scratch.out, self.scanner.slice(range));
+        } else {
+            self.copy(range);
         }
         Ok(())
     }
 
+    /// What a name with escapes means, and its [`head`].
+    #[cold]
+    fn unescaped(&self, name: Range<usize>) -> (u64, String) {
+        let name = unescape(self.scanner.slice(name)).into_owned();
+        (head(&name), name)
+    }
+
+    /// Passes the value of a member or an element.
+    #[inline(always)]
+    fn child(&mut self, active: Matching, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
+        match active.nodes {
+            Nodes::None => self.leaf(mode, depth),
+            Nodes::One(_) => self.value(active, mode, depth),
+            Nodes::Many { start, .. } => {
+                self.value(active, mode, depth)?;
+                self.scratch.active.truncate(start);
+                Ok(())
+            }
+        }
+    }
+
+    #[inline(never)]
     fn object(&mut self, active: Matching, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
         let root = self.hoist && depth == 0;
         self.enter(depth, if root { Mode::Discard } else { mode })?;
@@ -254,43 +303,31 @@ impl<'a, 'w> Walker<'a, 'w> {
         }
         loop {
             let name_start = self.scanner.pos();
-            let name = self.scanner.string("a member name")?;
-            let name_end = self.scanner.pos();
-            self.scanner.space();
-            let colon = self.scanner.pos();
-            self.scanner.expect(b':', "`:`")?;
-            self.scanner.space();
-            let raw = self.scanner.slice(name.range);
-            let name = if name.escaped {
-                unescape(raw)
-            } else {
-                Cow::Borrowed(raw)
+            let MemberName { span, head, colon } = self.scanner.member_name()?;
+            let name_end = span.range.end + 1;
+            let name = self.scanner.bytes(span.range.clone());
+            let unescaped = span.escaped.then(|| self.unescaped(span.range));
+            let (head, name) = match &unescaped {
+                None => (head, name),
+                Some((head, name)) => (*head, name.as_bytes()),
             };
-            let hoisted = if root { hoisted(&name) } else { None };
-            let children = self.members(active.at.clone(), &name, this, found_before)?;
+            let hoisted = if root { hoisted(name) } else { None };
+            let children = self.members(active.nodes, (head, name), this, found_before)?;
             let below = match hoisted {
                 Some(_) => Mode::Discard,
                 None => self.mode_below(&children, mode),
             };
             let start = self.scanner.pos();
             if below != Mode::Discard {
-                if !std::mem::take(&mut first_written) {
-                    self.comma(comma);
-                }
-                if name_end < colon {
-                    self.copy(name_start..name_end);
-                    self.copy(colon..colon + 1);
+                let first = std::mem::take(&mut first_written);
+                let end = self.pending.end;
+                if !first && comma == Some(end) && name_start == end + 1 && name_end == colon {
+                    self.pending.end = colon + 1;
                 } else {
-                    self.copy(name_start..colon + 1);
+                    self.write_name((!first).then_some(comma), name_start..name_end, colon);
                 }
             }
-            if children.at.is_empty() {
-                self.leaf(below, depth + 1)?;
-            } else {
-                let start = children.at.start;
-                self.value(children, below, depth + 1)?;
-                self.scratch.active.truncate(start);
-            }
+            self.child(children, below, depth + 1)?;
             if let Some(range) = hoisted.and_then(|which| self.scratch.hoisted.get_mut(which)) {
                 *range = start..self.scanner.pos();
             }
@@ -309,8 +346,9 @@ impl<'a, 'w> Walker<'a, 'w> {
         Ok(())
     }
 
+    #[inline(never)]
     fn array(&mut self, active: Matching, mode: Mode, depth: usize) -> Result<(), SyntaxError> {
-        let length = if self.counts_from_the_end(active.at.clone()) {
+        let length = if self.counts_from_the_end(active.nodes) {
             self.array_length(depth)?
         } else {
             0
@@ -324,18 +362,12 @@ impl<'a, 'w> Walker<'a, 'w> {
             return Ok(());
         }
         for index in 0_i64.. {
-            let children = self.elements(active.at.clone(), index, length);
+            let children = self.elements(active.nodes, index, length);
             let below = self.mode_below(&children, mode);
             if below != Mode::Discard && !std::mem::take(&mut first_written) {
                 self.comma(comma);
             }
-            if children.at.is_empty() {
-                self.leaf(below, depth + 1)?;
-            } else {
-                let start = children.at.start;
-                self.value(children, below, depth + 1)?;
-                self.scratch.active.truncate(start);
-            }
+            self.child(children, below, depth + 1)?;
             self.scanner.space();
             match self.scanner.peek() {
                 Some(b',') => {
@@ -384,6 +416,7 @@ impl<'a, 'w> Walker<'a, 'w> {
     }
 
     /// Passes a bracket.
+    #[inline]
     fn bracket(&mut self, mode: Mode) {
         if mode != Mode::Discard {
             let at = self.scanner.pos();
@@ -392,16 +425,35 @@ impl<'a, 'w> Walker<'a, 'w> {
         self.scanner.advance();
     }
 
+    /// Writes the name of a member and its colon, and the comma before it, if one is to be
+    /// there.
+    #[inline(never)]
+    fn write_name(&mut self, comma: Option<Option<usize>>, name: Range<usize>, colon: usize) {
+        if let Some(comma) = comma {
+            self.comma(comma);
+        }
+        if name.end < colon {
+            self.copy(name);
+            self.copy(colon..colon + 1);
+        } else {
+            self.copy(name.start..colon + 1);
+        }
+    }
+
     /// Writes a comma: the one at `at`, if the input has one here. The first member of the
     /// root has none before it, and follows the prefix.
+    #[inline]
     fn comma(&mut self, at: Option<usize>) {
         match at {
             Some(at) => self.copy(at..at + 1),
-            None => {
-                self.flush();
-                self.scratch.out.push(',');
-            }
+            None => self.write_comma(),
         }
+    }
+
+    #[cold]
+    fn write_comma(&mut self) {
+        self.flush();
+        self.scratch.out.push(',');
     }
 
     /// Writes a part of the input.
@@ -414,48 +466,89 @@ impl<'a, 'w> Walker<'a, 'w> {
         self.pending.end = range.end;
     }
 
+    #[inline(never)]
     fn flush(&mut self) {
         let end = self.pending.end;
         let pending = std::mem::replace(&mut self.pending, end..end);
         self.scratch.out.push_str(self.scanner.slice(pending));
     }
 
-    /// Pushes the nodes that match the member `name` of an object that the `active`
-    /// nodes match; their range on the stack. `this` tells the object from all others,
-    /// `found_before` is the number of matches before it.
-    #[inline]
+    /// The nodes that match the member `name`, given with its [`head`], of an object that the
+    /// `active` nodes match. `this` tells the object from all others, `found_before` is the
+    /// number of matches before it.
+    #[inline(always)]
     fn members(
         &mut self,
-        active: Range<usize>,
-        name: &str,
+        active: Nodes,
+        (head, name): (u64, &[u8]),
         this: u64,
         found_before: usize,
     ) -> Result<Matching, SyntaxError> {
-        let start = self.scratch.active.len();
-        let mut traits = Traits::default();
-        for at in active {
-            let Some(&id) = self.scratch.active.get(at) else {
-                break;
-            };
-            let node = self.trie.node(id);
-            if let Some(child) = node.name(name) {
-                self.scratch.active.push(child);
-                traits.add(self.trie.node(child).traits);
-                if let Some(seen) = self.scratch.seen_in.get_mut(child)
-                    && std::mem::replace(seen, this) == this
-                {
-                    self.forget(child, found_before)?;
+        let mut children = Matching::default();
+        match active {
+            Nodes::None => {}
+            Nodes::One(id) => {
+                self.member(&mut children, id, (head, name), this, found_before)?;
+            }
+            Nodes::Many { start, end } => {
+                for at in start..end {
+                    if let Some(&id) = self.scratch.active.get(at) {
+                        self.member(&mut children, id, (head, name), this, found_before)?;
+                    }
                 }
             }
-            if let Some(child) = node.wildcard {
-                self.scratch.active.push(child);
-                traits.add(self.trie.node(child).traits);
+        }
+        Ok(children)
+    }
+
+    /// Adds those of the `children` that come from the node `id`.
+    #[inline(always)]
+    fn member(
+        &mut self,
+        children: &mut Matching,
+        id: NodeId,
+        (head, name): (u64, &[u8]),
+        this: u64,
+        found_before: usize,
+    ) -> Result<(), SyntaxError> {
+        let node = self.trie.node(id);
+        if let Some(child) = node.name(head, name) {
+            self.add(children, child);
+            if let Some(seen) = self.scratch.seen_in.get_mut(child)
+                && std::mem::replace(seen, this) == this
+            {
+                self.forget(child, found_before)?;
             }
         }
-        Ok(Matching {
-            at: start..self.scratch.active.len(),
-            traits,
-        })
+        if let Some(child) = node.wildcard {
+            self.add(children, child);
+        }
+        Ok(())
+    }
+
+    /// Adds a node to those that match a value. Two and more stand at the end of the stack.
+    #[inline(always)]
+    fn add(&mut self, matching: &mut Matching, id: NodeId) {
+        matching.traits.add(self.trie.node(id).traits);
+        let active = &mut self.scratch.active;
+        matching.nodes = match matching.nodes {
+            Nodes::None => Nodes::One(id),
+            Nodes::One(first) => {
+                let start = active.len();
+                active.extend([first, id]);
+                Nodes::Many {
+                    start,
+                    end: active.len(),
+                }
+            }
+            Nodes::Many { start, .. } => {
+                active.push(id);
+                Nodes::Many {
+                    start,
+                    end: active.len(),
+                }
+            }
+        };
     }
 
     /// Takes back what was found at and below a node since `found_before`, because the
@@ -478,26 +571,20 @@ impl<'a, 'w> Walker<'a, 'w> {
         Ok(())
     }
 
-    /// Pushes the nodes that match the element at `index`; their range on the stack.
-    fn elements(&mut self, active: Range<usize>, index: i64, length: i64) -> Matching {
-        let start = self.scratch.active.len();
-        let mut traits = Traits::default();
-        for at in active {
-            let Some(&id) = self.scratch.active.get(at) else {
-                break;
-            };
+    /// The nodes that match the element at `index`.
+    fn elements(&mut self, active: Nodes, index: i64, length: i64) -> Matching {
+        let mut children = Matching::default();
+        let mut at = 0;
+        while let Some(id) = self.nth(active, at) {
+            at += 1;
             let node = self.trie.node(id);
             let from_the_end = (length > 0).then(|| node.index(index - length));
             let matching = [node.index(index), from_the_end.flatten(), node.wildcard];
             for child in matching.into_iter().flatten() {
-                self.scratch.active.push(child);
-                traits.add(self.trie.node(child).traits);
+                self.add(&mut children, child);
             }
         }
-        Matching {
-            at: start..self.scratch.active.len(),
-            traits,
-        }
+        children
     }
 
     /// How much is written of the value at the cursor, which the `children` nodes match,
@@ -523,10 +610,8 @@ impl<'a, 'w> Walker<'a, 'w> {
         }
     }
 
-    fn counts_from_the_end(&self, active: Range<usize>) -> bool {
-        let active = self.scratch.active.get(active).unwrap_or_default();
-        active
-            .iter()
-            .any(|&id| self.trie.node(id).counts_from_the_end())
+    fn counts_from_the_end(&self, active: Nodes) -> bool {
+        let mut nodes = (0..).map_while(|at| self.nth(active, at));
+        nodes.any(|id| self.trie.node(id).counts_from_the_end())
     }
 }

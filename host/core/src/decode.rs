@@ -279,7 +279,10 @@ impl Decoder {
     }
 
     fn try_decode(&mut self, json: &[u8]) -> Result<Decoded, DecodeErrorKind> {
-        let projection = Arc::clone(&self.projection);
+        let Self {
+            projection,
+            scratch,
+        } = self;
         let text = std::str::from_utf8(json).map_err(|error| {
             DecodeErrorKind::Syntax(SyntaxError {
                 offset: error.valid_up_to(),
@@ -287,13 +290,13 @@ impl Decoder {
             })
         })?;
         let trie = projection.paths.trie_for(text)?;
-        Walker::new(text, &trie, &mut self.scratch)
+        Walker::new(text, &trie, scratch)
             .project(&projection.prefix, projection.all)
             .map_err(DecodeErrorKind::Syntax)?;
-        let moved = self.set_prefix(text, &projection);
+        let moved = set_prefix(scratch, text, projection);
         let matched = Matched {
             text,
-            found: &self.scratch.found,
+            found: &scratch.found,
         };
         let identity = matched.identity()?;
         let (resource_version, span) = match matched.string(RESOURCE_VERSION) {
@@ -320,7 +323,7 @@ impl Decoder {
             identity,
             uid: &uid,
             resource_version: &resource_version,
-            body: &self.scratch.out,
+            body: &scratch.out,
             uid_span,
             resource_version_span: span,
             keys,
@@ -332,29 +335,29 @@ impl Decoder {
             missing_keys,
         })
     }
+}
 
-    /// Puts the object's own `apiVersion` and `kind` into the body, where they differ
-    /// from the projection's; by how many bytes the rest moved.
-    fn set_prefix(&mut self, text: &str, projection: &Projection) -> Moved {
-        let [api_version, kind] = self.scratch.hoisted.each_ref().map(|range| {
-            let value = text.get(range.clone()).unwrap_or("");
-            (value.starts_with('"') && value != "\"\"").then_some(value)
-        });
-        let api_version = api_version.unwrap_or(&projection.api_version);
-        let kind = kind.unwrap_or(&projection.kind);
-        let old = projection.prefix.len();
-        if api_version == projection.api_version && kind == projection.kind {
-            return Moved { old, new: old };
-        }
-        let own = prefix(api_version, kind);
-        let rest = self.scratch.out.split_off(old);
-        self.scratch.out.clear();
-        self.scratch.out.push_str(&own);
-        self.scratch.out.push_str(&rest);
-        Moved {
-            old,
-            new: own.len(),
-        }
+/// Puts the object's own `apiVersion` and `kind` into the body, where they differ
+/// from the projection's; by how many bytes the rest moved.
+fn set_prefix(scratch: &mut Scratch, text: &str, projection: &Projection) -> Moved {
+    let [api_version, kind] = scratch.hoisted.each_ref().map(|range| {
+        let value = text.get(range.clone()).unwrap_or("");
+        (value.starts_with('"') && value != "\"\"").then_some(value)
+    });
+    let api_version = api_version.unwrap_or(&projection.api_version);
+    let kind = kind.unwrap_or(&projection.kind);
+    let old = projection.prefix.len();
+    if api_version == projection.api_version && kind == projection.kind {
+        return Moved { old, new: old };
+    }
+    let own = prefix(api_version, kind);
+    let rest = scratch.out.split_off(old);
+    scratch.out.clear();
+    scratch.out.push_str(&own);
+    scratch.out.push_str(&rest);
+    Moved {
+        old,
+        new: own.len(),
     }
 }
 

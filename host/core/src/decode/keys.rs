@@ -48,16 +48,18 @@ pub(super) fn composite(
     if count > MAX_KEYS {
         return None;
     }
-    let mut keys = vec![Vec::new()];
+    let mut keys: Vec<Vec<u8>> = vec![Vec::new()];
     for values in &columns {
         let mut longer = Vec::with_capacity(keys.len() * values.len());
         let mut left = MAX_KEY_BYTES;
         for key in &keys {
             for value in values {
-                let mut key = key.clone();
                 left = left.checked_sub(key.len() + value.len())?;
-                push_component(&mut key, value);
-                longer.push(key);
+                // With room for what ends a component, so that most never grow.
+                let mut combined = Vec::with_capacity(key.len() + value.len() + 2);
+                combined.extend_from_slice(key);
+                push_component(&mut combined, value);
+                longer.push(combined);
             }
         }
         keys = longer;

@@ -93,7 +93,7 @@ impl<'a> Scanner<'a> {
             text,
             pos: 0,
             spaced: false,
-            specials: Specials::new(text.as_bytes()),
+            specials: Specials::new(text.as_bytes(), 0),
         }
     }
 
@@ -256,8 +256,10 @@ struct Specials {
 }
 
 impl Specials {
-    fn new(bytes: &[u8]) -> Self {
-        let mut this = Self { base: 0, mask: 0 };
+    /// Those from `base` on.
+    #[inline]
+    fn new(bytes: &[u8], base: usize) -> Self {
+        let mut this = Self { base, mask: 0 };
         this.load(bytes);
         this
     }
@@ -333,21 +335,8 @@ fn last_special_mask(rest: &[u8]) -> u64 {
 /// The first position from `pos` on that holds a quote, a backslash or a control
 /// character; the length of `bytes` when there is none.
 #[inline(never)]
-pub(crate) fn find_special(bytes: &[u8], mut pos: usize) -> usize {
-    while let Some(chunk) = bytes.get(pos..).and_then(|rest| rest.first_chunk()) {
-        let mask = special_mask(chunk);
-        if mask != 0 {
-            return pos + mask.trailing_zeros() as usize;
-        }
-        pos += BLOCK;
-    }
-    while let Some(&byte) = bytes.get(pos) {
-        if byte == b'"' || byte == b'\\' || byte < 0x20 {
-            break;
-        }
-        pos += 1;
-    }
-    pos
+pub(crate) fn find_special(bytes: &[u8], pos: usize) -> usize {
+    Specials::new(bytes, pos).find(bytes, pos)
 }
 
 /// The position after the escape whose backslash stands at `pos`.
@@ -456,11 +445,17 @@ fn last_word(bytes: &[u8], pos: usize) -> u64 {
 /// What of a [`word`] belongs to a name of `len` bytes that it begins with.
 #[inline(always)]
 fn head_of(word: u64, len: usize) -> u64 {
-    match len {
-        0 => 0,
-        1..8 => word & (u64::MAX >> (64 - 8 * len)),
-        _ => word,
-    }
+    const MASKS: [u64; 8] = [
+        0,
+        u64::MAX >> 56,
+        u64::MAX >> 48,
+        u64::MAX >> 40,
+        u64::MAX >> 32,
+        u64::MAX >> 24,
+        u64::MAX >> 16,
+        u64::MAX >> 8,
+    ];
+    word & MASKS.get(len).unwrap_or(&u64::MAX)
 }
 
 /// The first eight bytes of `name`, the first the lowest, with zeroes behind a shorter one.
@@ -535,27 +530,47 @@ fn skip_value(
                     *specials_out = specials;
                     return Ok(pos);
                 }
-                pos = space(pos);
-                match (bytes.get(pos), objects & 1) {
-                    (Some(b','), 1) => pos = space(pos + 1),
-                    (Some(b','), _) => {
-                        pos = space(pos + 1);
-                        continue 'value;
-                    }
-                    (Some(b'}'), 1) | (Some(b']'), 0) => {
+                let is_object = objects & 1 == 1;
+                match bytes.get(pos) {
+                    Some(b'}') if is_object => {
                         open -= 1;
                         objects >>= 1;
                         pos += 1;
                         continue 'after;
                     }
-                    (_, 1) => return Err(unexpected(bytes, pos, "`,` or `}`")),
-                    _ => return Err(unexpected(bytes, pos, "`,` or `]`")),
+                    Some(b',') if is_object => pos += 1,
+                    Some(b',') => {
+                        pos = space(pos + 1);
+                        continue 'value;
+                    }
+                    Some(b']') if !is_object => {
+                        open -= 1;
+                        objects >>= 1;
+                        pos += 1;
+                        continue 'after;
+                    }
+                    _ => {
+                        let end = space(pos);
+                        if end > pos {
+                            pos = end;
+                            continue 'after;
+                        }
+                        let what = if is_object {
+                            "`,` or `}`"
+                        } else {
+                            "`,` or `]`"
+                        };
+                        return Err(unexpected(bytes, pos, what));
+                    }
                 }
             }
             at_member = false;
             loop {
                 if bytes.get(pos) != Some(&b'"') {
-                    return Err(unexpected(bytes, pos, "a member name"));
+                    pos = space(pos);
+                    if bytes.get(pos) != Some(&b'"') {
+                        return Err(unexpected(bytes, pos, "a member name"));
+                    }
                 }
                 let end = specials.find(bytes, pos + 1);
                 let next = word(bytes, end);
@@ -571,10 +586,10 @@ fn skip_value(
                     pos = space(pos + 1);
                     continue 'value;
                 }
-                pos = end + 2;
-                // What most members are: strings, and in managedFields `{}`.
+                // What most values are: strings, objects, and in managedFields `{}`.
                 if starts_with(next, b"\":\"") {
-                    let end = specials.find(bytes, pos + 1);
+                    let start = end + 3;
+                    let end = specials.find(bytes, start);
                     let next = word(bytes, end);
                     if starts_with(next, b"\",\"") {
                         pos = end + 2;
@@ -587,11 +602,23 @@ fn skip_value(
                     pos = end + 1;
                     continue 'after;
                 }
-                if starts_with(next, b"\":{},\"") && depth + open < MAX_DEPTH {
-                    pos = end + 5;
-                    continue;
+                if depth + open < MAX_DEPTH {
+                    if starts_with(next, b"\":{}") {
+                        pos = end + 4;
+                        if starts_with(next, b"\":{},") {
+                            pos = end + 5;
+                            continue;
+                        }
+                        continue 'after;
+                    }
+                    if starts_with(next, b"\":{\"") {
+                        pos = end + 3;
+                        open += 1;
+                        objects = objects << 1 | 1;
+                        continue;
+                    }
                 }
-                pos = space(pos);
+                pos = space(end + 2);
                 continue 'value;
             }
         }
@@ -648,7 +675,7 @@ fn unescape_one(escape: &str) -> (char, usize) {
 /// Appends `json`, which must be one valid value, without insignificant white space.
 pub(crate) fn compact_into(out: &mut String, json: &str) {
     let bytes = json.as_bytes();
-    let mut specials = Specials::new(bytes);
+    let mut specials = Specials::new(bytes, 0);
     let mut start = 0;
     let mut pos = 0;
     while let Some(&byte) = bytes.get(pos) {

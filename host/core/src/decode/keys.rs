@@ -48,23 +48,27 @@ pub(super) fn composite(
     if count > MAX_KEYS {
         return None;
     }
-    let mut keys: Vec<Vec<u8>> = vec![Vec::new()];
-    for values in &columns {
-        let mut longer = Vec::with_capacity(keys.len() * values.len());
-        let mut left = MAX_KEY_BYTES;
-        for key in &keys {
-            for value in values {
-                left = left.checked_sub(key.len() + value.len())?;
-                // With room for what ends a component, so that most never grow.
-                let mut combined = Vec::with_capacity(key.len() + value.len() + 2);
-                combined.extend_from_slice(key);
-                push_component(&mut combined, value);
-                longer.push(combined);
-            }
+    let mut left = MAX_KEY_BYTES;
+    let mut keys = Vec::with_capacity(count);
+    for number in 0..count {
+        // The number's digits say which value of each column, the first column's first.
+        let mut rest = count;
+        let combination = columns.iter().filter_map(|values| {
+            rest /= values.len();
+            values.get(number / rest % values.len())
+        });
+        let mut key = Vec::new();
+        let mut before_last = 0;
+        for value in combination {
+            before_last = key.len() + value.len();
+            // With room for what ends a component, so that most never grow.
+            key.reserve_exact(value.len() + 2);
+            push_component(&mut key, value);
         }
-        keys = longer;
+        left = left.checked_sub(before_last)?;
+        keys.push(key.into_boxed_slice());
     }
-    Some(keys.into_iter().map(Vec::into_boxed_slice).collect())
+    Some(keys)
 }
 
 /// Whether a value of `target` equals `wanted`; a target without a key value has the

@@ -113,6 +113,23 @@ proptest! {
     }
 
     #[test]
+    fn the_next_special_byte_is_found_wherever_it_stands(text in "[ -~é\u{80}\n\u{1f}]{0,200}", from in 0_usize..200) {
+        let bytes = text.as_bytes();
+        let special = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
+        let after = bytes.iter().skip(from).position(special);
+        prop_assert_eq!(find_special(bytes, from.min(bytes.len())), after.map_or(bytes.len(), |at| from + at));
+    }
+
+    #[test]
+    fn a_text_is_judged_as_serde_json_judges_it_wherever_its_blocks_end(before in 0_usize..150, cut in 0_usize..60) {
+        let name = "n".repeat(before);
+        let text = format!(r#"{{"{name}":"","a":{{}},"b":{{"c":"\"x\u00e9"}},"d":[{{}},1]}}"#);
+        let cut = text.get(..before + cut).unwrap_or(&text);
+        prop_assert_eq!(check(cut).is_ok(), serde_json::from_str::<serde_json::Value>(cut).is_ok());
+        prop_assert_eq!(check(&text), Ok(()));
+    }
+
+    #[test]
     fn unescaping_agrees_with_serde_json(text: String, escapes in "(\\\\[\"\\\\/bfnrt]|\\\\u00[0-9a-fA-F]{2}|\\\\ud83d\\\\ude0[0-9]|ä|x){0,6}") {
         for json in [serde_json::to_string(&text).unwrap(), format!("\"{escapes}\"")] {
             let expected: String = serde_json::from_str(&json).unwrap();

@@ -4,11 +4,13 @@
 //! one cursor runs along each column; a value is parsed where its cursor stands, straight into the
 //! caller's type.
 
+mod value;
+
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::marker::PhantomData;
 
-use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, Deserializer, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 
 use crate::StoreError;
@@ -99,8 +101,8 @@ impl Columns {
     }
 
     pub(crate) fn cursor(&self) -> Result<Cursor<'_>, StoreError> {
-        let starts = column_starts(&self.json)
-            .filter(|starts| starts.len() == self.fields.len())
+        let (starts, rows) = column_starts(&self.json)
+            .filter(|(starts, _)| starts.len() == self.fields.len())
             .ok_or_else(|| {
                 StoreError::Other(format!(
                     "the host's answer to select is not one array for each of the {} fields",
@@ -110,6 +112,7 @@ impl Columns {
         Ok(Cursor {
             json: &self.json,
             starts,
+            rows,
             column: 0,
             print: None,
         })
@@ -165,6 +168,8 @@ pub(crate) struct Cursor<'de> {
     json: &'de str,
     /// Where each column's next value starts; `None`: the column is at its end.
     starts: Vec<Option<usize>>,
+    /// How many values the longest column had at first.
+    rows: usize,
     /// The column whose value is next.
     column: usize,
     /// Takes in the texts of values, when somebody wants to compare rows.
@@ -180,6 +185,11 @@ impl<'de> Cursor<'de> {
     /// The fingerprint of the values since [`Cursor::begin_print`]: equal for equal texts.
     pub(crate) fn print(&mut self) -> u64 {
         self.print.take().map_or(0, |print| print.finish())
+    }
+
+    /// As many rows as there were at first, if the columns are of one length.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
@@ -204,10 +214,8 @@ impl<'de> Cursor<'de> {
             return Err(malformed("the row has no more values"));
         };
         let at = start.ok_or_else(|| malformed("this column is shorter than the others"))?;
-        let rest = self.json.get(at..).unwrap_or_default();
-        let mut deserializer = serde_json::Deserializer::from_str(rest);
-        let value = seed.deserialize(&mut deserializer)?;
-        let end = at + deserializer.into_iter::<IgnoredAny>().byte_offset();
+        let mut end = at;
+        let value = seed.deserialize(value::Value::new(self.json, &mut end))?;
         *start = next_start(self.json.as_bytes(), end)
             .ok_or_else(|| malformed("a column is not a JSON array"))?;
         if let Some(print) = &mut self.print {
@@ -289,29 +297,36 @@ fn next_start(json: &[u8], end: usize) -> Option<Option<usize>> {
     }
 }
 
-/// Where the first value of each column starts, `None` for an empty column; or `None` if the text
-/// is no array of arrays. Only the nesting is looked at, the values are checked when they are read.
-fn column_starts(json: &str) -> Option<Vec<Option<usize>>> {
+/// Where the first value of each column starts, `None` for an empty column, and how many values the
+/// longest has; or `None` if the text is no array of arrays. Only the nesting is looked at, the
+/// values are checked when they are read.
+fn column_starts(json: &str) -> Option<(Vec<Option<usize>>, usize)> {
     let json = json.as_bytes();
     let mut at = skip_space(json, 0);
     if *json.get(at)? != b'[' {
         return None;
     }
     at = skip_space(json, at + 1);
-    let mut starts = Vec::new();
+    let (mut starts, mut rows) = (Vec::new(), 0);
     if *json.get(at)? == b']' {
-        return Some(starts);
+        return Some((starts, rows));
     }
     loop {
         if *json.get(at)? != b'[' {
             return None;
         }
         let first = skip_space(json, at + 1);
-        starts.push((*json.get(first)? != b']').then_some(first));
-        at = skip_space(json, after_value(json, at)?);
+        let (end, commas) = after_container(json, at)?;
+        if *json.get(first)? == b']' {
+            starts.push(None);
+        } else {
+            starts.push(Some(first));
+            rows = rows.max(commas + 1);
+        }
+        at = skip_space(json, end);
         match *json.get(at)? {
             b',' => at = skip_space(json, at + 1),
-            b']' => return Some(starts),
+            b']' => return Some((starts, rows)),
             _ => return None,
         }
     }
@@ -321,27 +336,7 @@ fn column_starts(json: &str) -> Option<Vec<Option<usize>>> {
 pub(crate) fn after_value(json: &[u8], start: usize) -> Option<usize> {
     match *json.get(start)? {
         b'"' => after_string(json, start),
-        b'[' | b'{' => {
-            let mut at = start;
-            let mut depth = 0_usize;
-            loop {
-                match *json.get(at)? {
-                    b'[' | b'{' => depth += 1,
-                    b']' | b'}' => {
-                        depth -= 1;
-                        if depth == 0 {
-                            return Some(at + 1);
-                        }
-                    }
-                    b'"' => {
-                        at = after_string(json, at)?;
-                        continue;
-                    }
-                    _ => {}
-                }
-                at += 1;
-            }
-        }
+        b'[' | b'{' => Some(after_container(json, start)?.0),
         _ => {
             let rest = json.get(start..)?;
             let end = rest
@@ -352,17 +347,65 @@ pub(crate) fn after_value(json: &[u8], start: usize) -> Option<usize> {
     }
 }
 
+/// The index after the array or object that begins at `start`, and how many commas stand between
+/// its own elements.
+fn after_container(json: &[u8], start: usize) -> Option<(usize, usize)> {
+    let mut at = start;
+    let (mut depth, mut commas) = (0_usize, 0);
+    loop {
+        match *json.get(at)? {
+            b'"' => {
+                at = after_string(json, at)?;
+                continue;
+            }
+            b',' => commas += usize::from(depth == 1),
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some((at + 1, commas));
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
 /// The index after the string whose quote is at `open`.
 pub(crate) fn after_string(json: &[u8], open: usize) -> Option<usize> {
     let mut at = open + 1;
     loop {
-        let rest = json.get(at..)?;
-        at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
-        if json[at] == b'"' {
-            return Some(at + 1);
+        at = special(json, at);
+        match *json.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at += 2,
+            _ => at += 1,
         }
-        at += 2;
     }
+}
+
+/// The index of the first quote, backslash or control character from `at` on, or of the end.
+fn special(json: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // Eight bytes at once: what is smaller than the number that is taken from it borrows its own
+    // high bit. Above the first that is found such a borrow may have gone astray.
+    while let Some(chunk) = json.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let word = u64::from_le_bytes(*chunk);
+        let control = word.wrapping_sub(ONES * 0x20);
+        let quote = (word ^ (ONES * u64::from(b'"'))).wrapping_sub(ONES);
+        let backslash = (word ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+        let found = (control | quote | backslash) & !word & HIGHS;
+        if found != 0 {
+            // At most 7: the quotient of a bit number below 64.
+            return at + (found.trailing_zeros() / 8) as usize;
+        }
+        at += 8;
+    }
+    let rest = json.get(at..).unwrap_or_default();
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    at + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 pub(crate) fn skip_space(json: &[u8], mut at: usize) -> usize {

@@ -118,7 +118,7 @@ pub trait Resource: Sized {
     where
         Self: for<'de> FromRow<'de>,
     {
-        Self::store()?.rows::<Self>(&[])?.collect()
+        Self::store()?.views(&[])
     }
 
     /// The objects with these leading keys of the primary index.
@@ -129,7 +129,7 @@ pub trait Resource: Sized {
     where
         Self: for<'de> FromRow<'de>,
     {
-        Self::store()?.rows::<Self>(keys)?.collect()
+        Self::store()?.views(keys)
     }
 
     /// The view of one object from its JSON text: of an event's object, or in a test.
@@ -321,14 +321,48 @@ impl Store<'_> {
     where
         T: Resource + for<'de> FromRow<'de>,
     {
-        let columns = T::columns(self, keys)?;
-        let rows: Vec<Result<T, StoreError>> = columns.typed::<T>()?.collect();
-        if rows.iter().all(Result::is_ok) {
-            return Ok(rows.into_iter());
+        let rows = match self.fitting(keys)? {
+            Some(views) => views.into_iter().map(Ok).collect(),
+            None => self.named(keys)?.collect::<Vec<_>>(),
+        };
+        Ok(rows.into_iter())
+    }
+
+    /// The same; the first that does not fit fails all.
+    fn views<T>(&self, keys: &[&str]) -> Result<Vec<T>, StoreError>
+    where
+        T: Resource + for<'de> FromRow<'de>,
+    {
+        match self.fitting(keys)? {
+            Some(views) => Ok(views),
+            None => self.named(keys)?.collect(),
         }
-        // These errors say which row; whoever reads them knows objects by their names.
-        let named = self.keyed::<T>(keys)?.into_iter().map(|row| row.view);
-        Ok(named.collect::<Vec<_>>().into_iter())
+    }
+
+    /// The same, unless one does not fit.
+    fn fitting<T>(&self, keys: &[&str]) -> Result<Option<Vec<T>>, StoreError>
+    where
+        T: Resource + for<'de> FromRow<'de>,
+    {
+        let columns = T::columns(self, keys)?;
+        let rows = columns.typed::<T>()?;
+        let mut views = Vec::with_capacity(rows.cursor.rows());
+        for row in rows {
+            let Ok(view) = row else {
+                return Ok(None);
+            };
+            views.push(view);
+        }
+        Ok(Some(views))
+    }
+
+    /// The same with errors that name the object. Those of plain rows say which row; whoever reads
+    /// them knows objects by their names.
+    fn named<T: ObjectView>(
+        &self,
+        keys: &[&str],
+    ) -> Result<impl Iterator<Item = Result<T, StoreError>>, StoreError> {
+        Ok(self.keyed::<T>(keys)?.into_iter().map(|row| row.view))
     }
 
     /// One object as a view, by its identity; `None` when there is none.

@@ -35,12 +35,19 @@ pub enum SelectError {
 /// of a singular path is the value, or null when the object has none; that of a path which
 /// can match several values is the array of its matches, in document order.
 ///
-/// At most `limit` bytes are put together, and at most as many again while they are.
+/// At most `limit` bytes are put together, and at most as many again while they are, beside
+/// what the [`Extractor`] keeps.
 pub struct Selection {
     columns: Vec<Column>,
     budget: Budget,
     extractor: Extractor,
+    /// How many bytes of bodies may be read before `has_time` is asked again.
+    unasked: usize,
 }
+
+/// So many bytes of bodies are read in a few milliseconds at most, whatever plain paths are
+/// looked for. A clock takes as long as a tenth of a small body.
+const ASK_EVERY: usize = 1 << 16;
 
 impl Selection {
     /// No object yet.
@@ -56,6 +63,7 @@ impl Selection {
             columns: fields.iter().map(Column::new).collect(),
             budget,
             extractor: Extractor::new(fields),
+            unasked: 0,
         })
     }
 
@@ -68,8 +76,9 @@ impl Selection {
         self.push_while(identity, body, &|| true)
     }
 
-    /// The same, but given up when `has_time` says no: it is asked before the object, and
-    /// before each path with filters, slices, unions or descendants.
+    /// The same, but given up when `has_time` says no: it is asked before the first object and
+    /// then once for some 64 KiB of bodies, and before each path with filters, slices, unions
+    /// or descendants.
     ///
     /// # Errors
     /// [`SelectError::OutOfTime`] as well.
@@ -79,12 +88,24 @@ impl Selection {
         body: &str,
         has_time: &dyn Fn() -> bool,
     ) -> Result<(), SelectError> {
-        if !has_time() {
-            return Err(SelectError::OutOfTime);
+        match self.unasked.checked_sub(body.len()) {
+            Some(left) => self.unasked = left,
+            None if has_time() => self.unasked = ASK_EVERY,
+            None => return Err(SelectError::OutOfTime),
         }
-        let mut matches = Vec::new();
+        let Self {
+            columns, budget, ..
+        } = self;
+        let mut pushed = Ok(());
+        let push = |found: Match<'_>| {
+            if let Some(column) = columns.get_mut(found.path)
+                && pushed.is_ok()
+            {
+                pushed = column.push(found.json, budget);
+            }
+        };
         self.extractor
-            .extract_while(body, &mut matches, has_time)
+            .extract_each(body, push, has_time)
             .map_err(|source| match source {
                 ExtractError::Query(QueryError::OutOfTime) => SelectError::OutOfTime,
                 source => SelectError::Extract {
@@ -92,25 +113,22 @@ impl Selection {
                     source,
                 },
             })?;
-        // Stable, so that the matches of one path stay in document order.
-        matches.sort_by_key(|found| found.path);
-        let mut rest = matches.as_slice();
-        for (path, column) in self.columns.iter_mut().enumerate() {
-            let (mine, others) = rest.split_at(rest.partition_point(|found| found.path <= path));
-            column.push(mine, &mut self.budget)?;
-            rest = others;
-        }
-        Ok(())
+        pushed?;
+        columns.iter_mut().try_for_each(|column| column.end(budget))
     }
 
     /// The JSON text.
     #[must_use]
     pub fn finish(self) -> String {
-        let columns: Vec<_> = self.columns.iter().map(|column| &*column.json).collect();
-        match columns.as_slice() {
-            [] => "[]".to_owned(),
-            columns => format!("[[{}]]", columns.join("],[")),
+        let mut json = String::with_capacity(self.budget.limit - self.budget.left);
+        json.push('[');
+        for (i, column) in self.columns.into_iter().enumerate() {
+            json.push_str(if i > 0 { ",[" } else { "[" });
+            json.push_str(&column.json);
+            json.push(']');
         }
+        json.push(']');
+        json
     }
 }
 
@@ -118,7 +136,8 @@ impl Selection {
 struct Column {
     json: String,
     singular: bool,
-    is_first: bool,
+    /// How many values the entry has that is not at its end.
+    values: usize,
 }
 
 impl Column {
@@ -126,32 +145,36 @@ impl Column {
         Self {
             json: String::new(),
             singular: field.is_singular(),
-            is_first: true,
+            values: 0,
         }
     }
 
-    fn push(&mut self, matches: &[Match<'_>], budget: &mut Budget) -> Result<(), SelectError> {
-        if !std::mem::take(&mut self.is_first) {
-            self.write(",", budget)?;
-        }
-        match matches.first() {
-            Some(value) if self.singular => self.write(value.json, budget),
-            None if self.singular => self.write("null", budget),
-            Some(_) | None => {
-                self.write("[", budget)?;
-                for (i, value) in matches.iter().enumerate() {
-                    if i > 0 {
-                        self.write(",", budget)?;
-                    }
-                    self.write(value.json, budget)?;
-                }
-                self.write("]", budget)
-            }
+    /// Takes one more value of the object.
+    fn push(&mut self, value: &str, budget: &mut Budget) -> Result<(), SelectError> {
+        let before = match (self.singular, self.values, self.json.is_empty()) {
+            (true, _, true) => "",
+            (false, 0, true) => "[",
+            (false, 0, false) => ",[",
+            (_, _, _) => ",",
+        };
+        self.values += 1;
+        self.write(before, value, budget)
+    }
+
+    /// Ends the entry of an object.
+    fn end(&mut self, budget: &mut Budget) -> Result<(), SelectError> {
+        let comma = if self.json.is_empty() { "" } else { "," };
+        match (std::mem::take(&mut self.values), self.singular) {
+            (0, true) => self.write(comma, "null", budget),
+            (0, false) => self.write(comma, "[]", budget),
+            (_, true) => Ok(()),
+            (_, false) => self.write("", "]", budget),
         }
     }
 
-    fn write(&mut self, json: &str, budget: &mut Budget) -> Result<(), SelectError> {
-        budget.spend(json.len())?;
+    fn write(&mut self, before: &str, json: &str, budget: &mut Budget) -> Result<(), SelectError> {
+        budget.spend(before.len() + json.len())?;
+        self.json.push_str(before);
         self.json.push_str(json);
         Ok(())
     }
@@ -179,6 +202,7 @@ mod tests {
     )]
 
     use super::*;
+    use std::cell::Cell;
 
     const OBJECTS: [(&str, &str); 3] = [
         (
@@ -245,6 +269,33 @@ mod tests {
         let fields = [field.clone(), field];
         let columns = Selection::new(&fields, 100).unwrap().finish();
         assert_eq!(columns, "[[],[]]");
+    }
+
+    #[test]
+    fn whether_there_is_time_is_asked_at_first_and_then_once_for_many_bytes_p1() {
+        let (name, fields) = (Identity::new("shop", "a").unwrap(), ["n".parse().unwrap()]);
+        let mut selection = Selection::new(&fields, 1 << 20).unwrap();
+        let asked = Cell::new(0);
+        let body = format!(r#"{{"n":1,"x":"{}"}}"#, "x".repeat(986));
+        let mut push = |body: &str, time: bool| {
+            let has_time = || {
+                asked.set(asked.get() + 1);
+                time
+            };
+            selection.push_while(&name, body, &has_time)
+        };
+        let refused = push(&body, false).unwrap_err();
+        assert!(matches!(refused, SelectError::OutOfTime));
+        for _ in 0..656 {
+            push(&body, true).unwrap();
+        }
+        assert_eq!(body.len(), 1_000);
+        assert_eq!(asked.get(), 11);
+        let large = format!("{{}}{}", " ".repeat(ASK_EVERY));
+        for _ in 0..3 {
+            push(&large, true).unwrap();
+        }
+        assert_eq!(asked.get(), 14);
     }
 
     #[test]

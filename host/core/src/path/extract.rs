@@ -1,5 +1,7 @@
 //! Owns the evaluation of several paths in one pass over a JSON text.
 
+mod shapes;
+
 use super::{
     Path, Segment, Steps,
     query::{Query, QueryError, Tree},
@@ -8,14 +10,16 @@ use crate::{
     json::SyntaxError,
     walk::{Mark, Scratch, Trie, Walker},
 };
+use shapes::Shapes;
 use std::borrow::Cow;
 
 /// Evaluates several paths together, in one pass over each text; keeps its working
-/// memory from text to text.
+/// memory from text to text, and up to some hundred kilobytes of what texts looked like.
 #[derive(Debug)]
 pub struct Extractor {
     paths: Compiled,
     scratch: Scratch,
+    shapes: Option<Shapes>,
 }
 
 /// A value that a path matched.
@@ -52,6 +56,7 @@ impl Extractor {
         Self {
             paths: compiled,
             scratch: Scratch::default(),
+            shapes: Shapes::new(paths),
         }
     }
 
@@ -66,26 +71,37 @@ impl Extractor {
         json: &'a str,
         out: &mut Vec<Match<'a>>,
     ) -> Result<(), ExtractError> {
-        self.extract_while(json, out, &|| true)
+        self.extract_each(json, |found| out.push(found), &|| true)
     }
 
-    /// The same, but given up when `has_time` says no: it is asked before each path with
-    /// filters, slices, unions or descendants.
+    /// The same, one value after the other, but given up when `has_time` says no: it is asked
+    /// before each path with filters, slices, unions or descendants.
     ///
     /// # Errors
-    /// [`QueryError::OutOfTime`] as well.
-    pub fn extract_while<'a>(
+    /// [`QueryError::OutOfTime`] as well; then `each` was not called.
+    pub fn extract_each<'a>(
         &mut self,
         json: &'a str,
-        out: &mut Vec<Match<'a>>,
+        mut each: impl FnMut(Match<'a>),
         has_time: &dyn Fn() -> bool,
     ) -> Result<(), ExtractError> {
+        if let Some(shapes) = &mut self.shapes
+            && shapes.read(json, &mut each)
+        {
+            return Ok(());
+        }
         let trie = self.paths.trie_while(json, has_time)?;
         Walker::new(json, &trie, &mut self.scratch).extract()?;
-        out.extend(self.scratch.found.iter().map(|found| Match {
-            path: found.target,
-            json: json.get(found.start..found.end).unwrap_or(""),
-        }));
+        if let Some(shapes) = &mut self.shapes {
+            shapes.learn(json, &self.scratch.found);
+        }
+        self.shapes.take_if(|shapes| shapes.are_no_use());
+        for found in &self.scratch.found {
+            each(Match {
+                path: found.target,
+                json: json.get(found.start..found.end).unwrap_or(""),
+            });
+        }
         Ok(())
     }
 }

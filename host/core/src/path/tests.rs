@@ -371,7 +371,7 @@ fn whoever_has_no_time_is_not_kept_waiting() {
     for times in 0..3 {
         let left = Cell::new(times);
         let has_time = || left.replace(left.get() - 1) > 0;
-        let outcome = Extractor::new(&queries).extract_while("{}", &mut Vec::new(), &has_time);
+        let outcome = Extractor::new(&queries).extract_each("{}", |_| {}, &has_time);
         assert_eq!(outcome, Err(ExtractError::Query(QueryError::OutOfTime)));
     }
 }

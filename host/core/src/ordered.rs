@@ -18,7 +18,7 @@ use std::{slice, sync::Arc};
 use key::Bound;
 use nodes::{Branch, Child, LEAF, Leaf};
 
-pub(crate) use key::Key;
+pub(crate) use key::{Key, Short, Sought};
 
 /// The most leaves in a page. The first write after a snapshot copies one leaf, one page
 /// and the list of pages, each a reference count a pointer: at 100,000 elements no list
@@ -87,10 +87,9 @@ impl<T, K: KeyOf<T>> Ordered<T, K> {
     }
 
     /// The element with that key.
-    pub(crate) fn get(&self, key: Key<'_>) -> Option<&T> {
-        let bound = Bound::at(key);
-        let page = self.pages.get(self.pages.find(bound))?;
-        let leaf = page.get(page.find(bound))?;
+    pub(crate) fn get<S: Sought>(&self, key: S) -> Option<&T> {
+        let page = self.pages.get(self.pages.seek(key))?;
+        let leaf = page.get(page.seek(key))?;
         let at = leaf.find(self.keys, key)?;
         leaf.elements().get(at)
     }

@@ -5,13 +5,16 @@ use std::{ops::Range, slice, sync::Arc};
 
 use super::{
     KeyOf,
-    key::{Bound, Key, Separators},
+    key::{Bound, Key, Separators, Sought},
 };
 
 /// The most elements in a leaf. The first write after a snapshot copies one leaf, which
 /// counts a reference to each element wherever that lies in memory; and a search looks
 /// at this many tags, which are 64 bytes.
 pub(super) const LEAF: usize = 32;
+
+/// As many bits as a tag has.
+const HALF: usize = LEAF / 2;
 
 /// How many slots a full leaf buffer grows by: a bound on what lies unused.
 pub(super) const GROWTH: usize = 8;
@@ -67,10 +70,14 @@ impl<T> Leaf<T> {
     /// One bit for each element with this tag.
     #[inline]
     fn alike(&self, tag: u16) -> u32 {
-        let mut alike = 0_u32;
-        for (at, other) in self.tags.iter().enumerate() {
-            alike |= u32::from(*other == tag) << at;
-        }
+        // In numbers as wide as tags, so that several are compared at once.
+        let (halves, _) = self.tags.as_chunks::<HALF>();
+        let alike = halves.iter().rev().fold(0, |alike, tags| {
+            let half = tags.iter().enumerate().fold(0_u16, |alike, (at, other)| {
+                alike | (u16::from(*other == tag) << at)
+            });
+            alike << HALF | u32::from(half)
+        });
         // Tags behind the last element are left over.
         let bits = u32::try_from(self.elements.len()).unwrap_or(0);
         alike & !u32::MAX.checked_shl(bits).unwrap_or(0)
@@ -78,16 +85,19 @@ impl<T> Leaf<T> {
 
     /// Where the element with this key stands.
     #[inline]
-    pub(super) fn find<K: KeyOf<T>>(&self, keys: K, key: Key<'_>) -> Option<usize> {
+    pub(super) fn find<K: KeyOf<T>, S: Sought>(&self, keys: K, key: S) -> Option<usize> {
         let is = |at: &usize| {
             let element = self.elements.get(*at);
-            element.is_some_and(|element| keys.key(element).is(key))
+            element.is_some_and(|element| key.is(keys.key(element)))
         };
         let alike = self.alike(key.tag());
-        match alike.count_ones() {
+        match alike {
             0 => None,
-            1 => Some(first(alike)).filter(is),
-            _ => Some(self.place(keys, Bound::at(key))).filter(is),
+            one if one.is_power_of_two() => Some(first(one)).filter(is),
+            _ => {
+                let before = |element: &T| key.cmp(keys.key(element)).is_gt();
+                Some(self.elements.partition_point(before)).filter(is)
+            }
         }
     }
 
@@ -263,6 +273,12 @@ impl<N> Branch<N> {
     #[inline]
     pub(super) fn find(&self, bound: Bound<'_>) -> usize {
         self.separators.find(bound)
+    }
+
+    /// Which child an element is in, if there is one of this key.
+    #[inline]
+    pub(super) fn seek<S: Sought>(&self, key: S) -> usize {
+        self.separators.seek(key)
     }
 
     #[inline]

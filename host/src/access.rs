@@ -22,7 +22,10 @@ use kube::{
 use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, ServiceExt};
 
-use crate::{driver::CONCURRENT_LISTS, paced::PacedStream};
+use crate::{
+    driver::CONCURRENT_LISTS,
+    paced::{PacedStream, Reader},
+};
 
 /// Where the service account's namespace stands in a pod.
 const NAMESPACE_FILE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
@@ -231,12 +234,18 @@ fn client(config: Config) -> kube::Result<Client> {
     if config.proxy_url.is_some() || config.auth_info.exec.is_some() {
         return Client::try_from(config);
     }
+    // rustls reads on until nothing is left.
+    let reader = match config.cluster_url.scheme() {
+        Some(scheme) if *scheme == http::uri::Scheme::HTTPS => Reader::ReadsOn,
+        Some(_) | None => Reader::HandsOver,
+    };
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
-    let paced =
-        connector.map_response(|stream| TokioIo::new(PacedStream::new(stream.into_inner())));
+    let paced = connector
+        .map_response(move |stream| TokioIo::new(PacedStream::new(stream.into_inner(), reader)));
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(paced)?);
     connector.set_connect_timeout(config.connect_timeout);
+    connector.set_write_timeout(config.write_timeout);
     let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .build::<_, Body>(connector);
     let client = config

@@ -39,6 +39,7 @@ use crate::{
 };
 
 use gathering::Gathering;
+pub use gathering::Patience;
 pub use traffic::Traffic;
 
 /// What a watch tells the dispatch loop.
@@ -160,13 +161,13 @@ impl Driver {
     /// `name` is the watch's, for the log; `lists` bounds the lists under way over
     /// all drivers of the process; `streamable` is shared by all watches of a
     /// resource, true until one learns that the server cannot stream its lists
-    /// (contract W4); `debounce` is the shortest interval of those who hear of its news.
+    /// (contract W4); `patience` is that of those who hear of its news.
     #[must_use]
     pub fn new(
         name: &str,
         access: Access,
         machine: Machine,
-        debounce: Duration,
+        patience: Arc<Patience>,
         lists: Arc<Semaphore>,
         streamable: Arc<AtomicBool>,
         clock: Clock,
@@ -184,7 +185,7 @@ impl Driver {
             traffic: Arc::default(),
             permit: None,
             actions: Vec::new(),
-            gathering: Gathering::new(debounce),
+            gathering: Gathering::new(patience),
             rest: None,
         }
     }
@@ -219,12 +220,15 @@ impl Driver {
                 }
                 if reported {
                     self.gathering.reported(self.clock.now());
+                    if let Some(rest) = &self.rest {
+                        rest.allow(self.gathering.window());
+                    }
                 }
             }
             let now = self.clock.now();
             if !matches!(self.machine.state(), WatchState::Listing { .. }) {
                 told_at = now;
-            } else if now - told_at >= PROGRESS {
+            } else if !held && now - told_at >= PROGRESS {
                 told_at = now;
                 if !report(Report::State(self.machine.state().clone())).await {
                     return;
@@ -566,7 +570,7 @@ mod tests {
             "secrets",
             access.clone(),
             Machine::new(config),
-            Duration::from_millis(500),
+            Arc::new(Patience::new(Duration::from_millis(500))),
             Arc::clone(&access.manners.lists),
             Arc::default(),
             Clock::start(),

@@ -8,7 +8,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -29,8 +29,9 @@ mod tests;
 /// an answer.
 #[derive(Debug, Default)]
 pub(crate) struct Pace {
-    /// Longest rest, in milliseconds; 0: it may not rest.
-    window: AtomicU32,
+    /// Who allowed it to rest last, in the upper half, and for how many milliseconds; 0: it
+    /// may not.
+    allowed: AtomicU64,
     /// A [`Phase`].
     phase: AtomicU8,
     paused: Notify,
@@ -70,35 +71,58 @@ impl Pace {
     }
 
     fn window(&self) -> Duration {
-        Duration::from_millis(self.window.load(Relaxed).into())
+        Duration::from_millis(self.allowed.load(Relaxed) & MILLIS)
     }
 }
 
-/// Lets a connection rest, until it is dropped.
+/// The lower half of [`Pace::allowed`].
+const MILLIS: u64 = 0xffff_ffff;
+
+/// Lets a connection rest, until it is dropped, or another one lets the same connection.
 #[derive(Debug)]
-pub(crate) struct MayRest(Arc<Pace>);
+pub(crate) struct MayRest {
+    pace: Arc<Pace>,
+    who: u64,
+}
 
 impl MayRest {
     /// For `window` at most; below a millisecond it does not.
     pub(crate) fn new(pace: &Arc<Pace>, window: Duration) -> Self {
-        let millis = u32::try_from(window.as_millis()).unwrap_or(u32::MAX);
-        pace.window.store(millis, Relaxed);
-        Self(Arc::clone(pace))
+        let next = |allowed: u64| Some((allowed & !MILLIS).wrapping_add(MILLIS + 1));
+        // It is never refused; `who` is what it was before, and one more.
+        let before = pace.allowed.fetch_update(Relaxed, Relaxed, next);
+        let who = before.map_or(0, |before| (before & !MILLIS).wrapping_add(MILLIS + 1));
+        let this = Self {
+            pace: Arc::clone(pace),
+            who,
+        };
+        this.allow(window);
+        this
+    }
+
+    /// For so long from now on.
+    pub(crate) fn allow(&self, window: Duration) {
+        let millis = u64::try_from(window.as_millis())
+            .unwrap_or(MILLIS)
+            .min(MILLIS);
+        let own = |allowed: u64| (allowed & !MILLIS == self.who).then_some(self.who | millis);
+        // Otherwise the connection serves another answer by now.
+        _ = self.pace.allowed.fetch_update(Relaxed, Relaxed, own);
     }
 
     pub(crate) fn pace(&self) -> &Pace {
-        &self.0
+        &self.pace
     }
 }
 
 impl Drop for MayRest {
     fn drop(&mut self) {
-        self.0.window.store(0, Relaxed);
+        self.allow(Duration::ZERO);
     }
 }
 
 /// A rest is as long as it takes for so many bytes to come: a few dozen events, and less than
-/// the system's smallest receive buffer, so that the other side is not held up.
+/// the receive window that connections usually begin with, so that the other side is not held up.
 const VOLUME: f64 = 48.0 * 1024.0;
 
 /// How long what was read counts for the rate.
@@ -171,9 +195,21 @@ impl Rhythm {
     }
 }
 
+/// What reads from the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    /// It hands on what it has read before it reads again.
+    HandsOver,
+    /// It reads on until nothing is left, and then hands on what it has.
+    ReadsOn,
+}
+
 /// A connection as hyper reads and writes it.
 #[derive(Debug)]
 pub(crate) struct PacedStream {
+    kind: Reader,
+    /// Whether something was read since it was last found empty.
+    has_read: bool,
     socket: Socket,
     rhythm: Rhythm,
     pace: Arc<Pace>,
@@ -197,8 +233,10 @@ fn lost() -> io::Error {
 
 impl PacedStream {
     /// One that listens, and does not rest before it may.
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: TcpStream, kind: Reader) -> Self {
         Self {
+            kind,
+            has_read: false,
             socket: Socket::Listening(stream),
             rhythm: Rhythm::new(Instant::now()),
             pace: Arc::default(),
@@ -222,6 +260,16 @@ impl PacedStream {
             Socket::Listening(stream) => Ok(stream),
             Socket::Apart(..) | Socket::Lost => Err(lost()),
         }
+    }
+
+    /// Whether the reader has to hand on what it has before a rest, so that a rest means that
+    /// everything was handed on: then it is to be asked again.
+    fn hands_on_first(&mut self, cx: &Context<'_>) -> bool {
+        let first = std::mem::take(&mut self.has_read) && self.kind == Reader::ReadsOn;
+        if first {
+            cx.waker().wake_by_ref();
+        }
+        first
     }
 
     /// Takes the socket away from the system's notice.
@@ -253,12 +301,13 @@ impl AsyncRead for PacedStream {
                         if !window.is_zero() {
                             let bytes = buffer.filled().len() - before;
                             this.rhythm.read(Instant::now(), bytes);
+                            this.has_read = true;
                         }
                         return Poll::Ready(read);
                     }
                     match this.rhythm.first_rest(Instant::now(), window) {
-                        Some(rest) => this.rest(rest)?,
-                        None => return Poll::Pending,
+                        Some(rest) if !this.hands_on_first(cx) => this.rest(rest)?,
+                        Some(_) | None => return Poll::Pending,
                     }
                 }
                 Socket::Apart(socket, timer) => {
@@ -274,6 +323,7 @@ impl AsyncRead for PacedStream {
                         Ok(bytes) => {
                             buffer.advance(bytes);
                             this.rhythm.read(Instant::now(), bytes);
+                            this.has_read = true;
                             return Poll::Ready(Ok(()));
                         }
                         Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -281,6 +331,7 @@ impl AsyncRead for PacedStream {
                             let window = this.pace.window();
                             let rest = this.rhythm.rest(Instant::now(), window).filter(|_| !rested);
                             match rest {
+                                Some(_) if this.hands_on_first(cx) => return Poll::Pending,
                                 Some(rest) => this.rest(rest)?,
                                 // It has become quiet, or may not rest any more, or is so busy
                                 // that it need not.

@@ -25,7 +25,7 @@ use crate::{
     access::Access,
     cached::Bodies,
     chain::printable,
-    driver::{Clock, Driver, Report, Traffic},
+    driver::{Clock, Driver, Patience, Report, Traffic},
     observe::{ScopeStatus, Unreadable, WatchStatus, sentence},
     record::{RecordedWatch, Recorder, Written},
 };
@@ -59,6 +59,7 @@ struct Stream {
     /// Those of its machine, in their order; at least one. Of some the store may be gone.
     readers: Vec<Reader>,
     traffic: Arc<Traffic>,
+    patience: Arc<Patience>,
     task: AbortHandle,
 }
 
@@ -151,6 +152,9 @@ impl Watches {
             self.start(planned, events);
         }
         for stream in self.streams.values_mut() {
+            let stores = stream.readers.iter().map(|reader| reader.store);
+            let patience = stores.map(|store| engine.patience(store)).min();
+            stream.patience.set(patience.unwrap_or_default());
             if let Some(name) = stream
                 .first(engine)
                 .and_then(|r| r.name(engine, &self.names))
@@ -179,13 +183,12 @@ impl Watches {
             config.metadata_only = false;
         }
         let streamable = self.access.manners.streamable(&config.resource);
-        let debounces = readers.iter().map(|reader| reader.plan.debounce);
-        let debounce = debounces.min().unwrap_or_default();
+        let patience = Arc::new(Patience::default());
         let driver = Driver::new(
             &name,
             self.access.clone(),
             Machine::new(config),
-            debounce,
+            Arc::clone(&patience),
             Arc::clone(&self.access.manners.lists),
             streamable,
             self.clock,
@@ -200,6 +203,7 @@ impl Watches {
             name,
             readers,
             traffic,
+            patience,
             task,
         };
         self.streams.insert(stream, described);

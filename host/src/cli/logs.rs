@@ -29,8 +29,8 @@ impl FromStr for LogFilter {
         if !has_level {
             filter = format!("{DEFAULT},{filter}");
         }
-        // kube logs each failed request as an error; the watch machine says the same
-        // once, with what follows from it.
+        // kube's own client, for proxies and credential plugins, logs each failed request as an
+        // error; the watch machine says the same once, with what follows from it.
         if !filter.contains("kube") {
             filter.push_str(",kube_client=off");
         }

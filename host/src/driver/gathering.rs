@@ -1,7 +1,13 @@
 //! When news of objects is handed over: at once after a silence, and then together. Knows no
 //! request and no task.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use haptic_core::{Time, watch::Action};
 
@@ -19,19 +25,38 @@ const OF_DEBOUNCE: u32 = 10;
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 
+/// The shortest debounce interval of those who hear of a stream, as it is now.
+#[derive(Debug, Default)]
+pub struct Patience(AtomicU64);
+
+impl Patience {
+    /// That of the most impatient.
+    #[must_use]
+    pub fn new(debounce: Duration) -> Self {
+        let patience = Self::default();
+        patience.set(debounce);
+        patience
+    }
+
+    /// Somebody else is the most impatient now.
+    pub fn set(&self, debounce: Duration) {
+        let millis = u64::try_from(debounce.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(millis, Relaxed);
+    }
+}
+
 /// What was read and is not reported yet: how much, and how long it may wait.
 pub(super) struct Gathering {
-    window: Duration,
+    patience: Arc<Patience>,
     /// When the window ends that the last report opened.
     until: Time,
     bytes: usize,
 }
 
 impl Gathering {
-    /// For those of whom the most impatient debounces by `debounce`.
-    pub(super) fn new(debounce: Duration) -> Self {
+    pub(super) fn new(patience: Arc<Patience>) -> Self {
         Self {
-            window: (debounce / OF_DEBOUNCE).clamp(SHORTEST, LONGEST),
+            patience,
             until: Time::ZERO,
             bytes: 0,
         }
@@ -44,7 +69,8 @@ impl Gathering {
 
     /// How long news may wait for more.
     pub(super) fn window(&self) -> Duration {
-        self.window
+        let debounce = Duration::from_millis(self.patience.0.load(Relaxed));
+        (debounce / OF_DEBOUNCE).clamp(SHORTEST, LONGEST)
     }
 
     /// Whether `actions` wait for more. Those do not of which one is no news of objects.
@@ -66,7 +92,7 @@ impl Gathering {
 
     /// Everything was reported.
     pub(super) fn reported(&mut self, now: Time) {
-        self.until = now + self.window;
+        self.until = now + self.window();
         self.bytes = 0;
     }
 }
@@ -89,9 +115,23 @@ mod tests {
         }]
     }
 
+    fn gathering(debounce: u64) -> Gathering {
+        let patience = Patience::new(Duration::from_millis(debounce));
+        Gathering::new(Arc::new(patience))
+    }
+
+    #[test]
+    fn the_window_follows_who_listens() {
+        let patience = Arc::new(Patience::new(Duration::from_millis(500)));
+        let gathering = Gathering::new(Arc::clone(&patience));
+        assert_eq!(gathering.window(), LONGEST);
+        patience.set(Duration::ZERO);
+        assert_eq!(gathering.window(), SHORTEST);
+    }
+
     #[test]
     fn what_follows_a_silence_waits_for_nothing() {
-        let mut gathering = Gathering::new(Duration::from_millis(500));
+        let mut gathering = gathering(500);
         assert!(!gathering.holds(at(0), Listening, &news()));
         gathering.reported(at(0));
         assert!(!gathering.holds(at(50), Listening, &news()));
@@ -100,7 +140,7 @@ mod tests {
     #[test]
     fn news_after_news_waits_for_a_tenth_of_the_debounce_interval() {
         for (debounce, window) in [(0, 1), (100, 10), (500, 50), (60_000, 50)] {
-            let mut gathering = Gathering::new(Duration::from_millis(debounce));
+            let mut gathering = gathering(debounce);
             gathering.reported(at(100));
             assert_eq!(gathering.until(Listening), Some(at(100 + window)));
             assert!(gathering.holds(at(100), Listening, &news()), "{debounce}");
@@ -113,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_came_during_a_rest_is_reported_together_and_before_the_next_rest() {
-        let mut gathering = Gathering::new(Duration::from_millis(500));
+        let mut gathering = gathering(500);
         assert!(gathering.holds(at(100), Reading, &news()));
         assert_eq!(gathering.until(Reading), None);
         gathering.reported(at(100));
@@ -123,7 +163,7 @@ mod tests {
 
     #[test]
     fn what_is_no_news_of_objects_waits_for_nothing_nor_what_came_before_it() {
-        let mut gathering = Gathering::new(Duration::from_millis(500));
+        let mut gathering = gathering(500);
         gathering.reported(at(0));
         let mut actions = news();
         actions.push(Action::State(WatchState::Synced));
@@ -135,7 +175,7 @@ mod tests {
 
     #[test]
     fn much_news_waits_for_nothing() {
-        let mut gathering = Gathering::new(Duration::from_millis(500));
+        let mut gathering = gathering(500);
         gathering.reported(at(0));
         for phase in [Listening, Reading] {
             gathering.read(TOGETHER - 1);

@@ -86,7 +86,7 @@ async fn pair(window: Duration) -> (PacedStream, MayRest, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap());
     let (near, far) = tokio::join!(near, listener.accept());
-    let stream = PacedStream::new(near.unwrap());
+    let stream = PacedStream::new(near.unwrap(), Reader::HandsOver);
     let rest = MayRest::new(&stream.pace, window);
     (stream, rest, far.unwrap().0)
 }
@@ -150,6 +150,59 @@ async fn the_end_comes_after_a_rest_with_everything_before_it() {
     let mut read = String::new();
     near.read_to_string(&mut read).await.unwrap();
     assert_eq!(read, text(0..200));
+}
+
+/// Reads as rustls does: until nothing is left.
+async fn read_on(stream: &mut PacedStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    std::future::poll_fn(|cx| {
+        loop {
+            let mut bytes = [0; 256];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
+                Poll::Pending if all.is_empty() => return Poll::Pending,
+                Poll::Pending => return Poll::Ready(std::mem::take(&mut all)),
+                Poll::Ready(read) => {
+                    read.unwrap();
+                    assert!(!buffer.filled().is_empty(), "it ended");
+                    all.extend_from_slice(buffer.filled());
+                }
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_reader_that_reads_on_hands_over_before_the_rest() {
+    let (mut near, _rest, mut far) = pair(WINDOW).await;
+    near.kind = Reader::ReadsOn;
+    tokio::spawn(async move {
+        send(&mut far, 0..300).await;
+        std::future::pending::<()>().await;
+    });
+    let (mut read, mut rested) = (String::new(), 0);
+    while !read.ends_with("\n299\n") {
+        read += str::from_utf8(&read_on(&mut near).await).unwrap();
+        let phase = near.pace.phase();
+        assert_ne!(phase, Phase::Resting, "with {read:?} in hand");
+        rested += usize::from(phase == Phase::Reading);
+    }
+    assert_eq!(read, text(0..300));
+    assert!(rested > 2, "{rested}");
+}
+
+#[tokio::test]
+async fn only_who_allowed_a_rest_last_takes_that_back() {
+    let (near, first, _far) = pair(WINDOW).await;
+    let second = MayRest::new(&near.pace, WINDOW / 2);
+    first.allow(WINDOW);
+    drop(first);
+    assert_eq!(near.pace.window(), WINDOW / 2);
+    second.allow(WINDOW);
+    assert_eq!(near.pace.window(), WINDOW);
+    drop(second);
+    assert_eq!(near.pace.window(), Duration::ZERO);
 }
 
 #[tokio::test]

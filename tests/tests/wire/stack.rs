@@ -17,7 +17,7 @@ use haptic_core::view::{ReadError, Which};
 use haptic_core::watch::{Machine, WatchConfig, WatchState};
 use haptic_host::access::Access;
 use haptic_host::cached::Bodies;
-use haptic_host::driver::{CONCURRENT_LISTS, Clock, Driver, Report};
+use haptic_host::driver::{CONCURRENT_LISTS, Clock, Driver, Patience, Report};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use tokio::sync::{Semaphore, mpsc};
@@ -236,7 +236,7 @@ impl Stack {
                     &plan.name,
                     access.clone(),
                     Machine::new(config),
-                    plan.debounce,
+                    Arc::new(Patience::new(plan.debounce)),
                     Arc::clone(&lists),
                     Arc::clone(&streamable[watch.kind as usize]),
                     self.clock,

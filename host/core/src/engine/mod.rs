@@ -195,6 +195,20 @@ impl Engine {
         readers.iter().map(|(plugin, _)| self.plugin_name(*plugin))
     }
 
+    /// The shortest debounce interval of those who read a store; zero when one of them watches
+    /// a single object, or when nobody reads it.
+    #[must_use]
+    pub fn patience(&self, store: StoreId) -> Duration {
+        let readers = self.stores.get(&store).map_or(&[][..], |s| &s.subscribers);
+        let subscriptions = readers
+            .iter()
+            .filter_map(|(plugin, watch)| self.subscription(*plugin, *watch));
+        subscriptions
+            .map(Subscription::patience)
+            .min()
+            .unwrap_or_default()
+    }
+
     /// Whether a plugin waits for the store. Candidates do not count: they may wait.
     #[must_use]
     pub fn is_required(&self, store: StoreId) -> bool {

@@ -1,6 +1,6 @@
 //! One watch of one plugin: what the plugin has not been told of it, and when it may be.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{ResourceEvent, StoreId, backoff, store::StoreEntry};
 use crate::{Time, changes::ChangeSet, debounce::Debounce, spec::WatchPlan, store::Delta};
@@ -82,6 +82,14 @@ impl Subscription {
         };
         subscription.tell_everything(store);
         subscription
+    }
+
+    /// How long changes may wait for each other.
+    pub(super) fn patience(&self) -> Duration {
+        match self.delivery {
+            Delivery::Collection { .. } => self.plan.debounce,
+            Delivery::Single { .. } => Duration::ZERO,
+        }
     }
 
     pub(super) fn due(&self) -> Option<(Rank, Time)> {

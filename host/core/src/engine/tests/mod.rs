@@ -12,7 +12,7 @@ use crate::{
     Identity, Object,
     changes::ChangeKind,
     decode::{Decoder, Projection, ProjectionSpec},
-    spec::{ScopeSpec, WatchSpec},
+    spec::{DEFAULT_DEBOUNCE, ScopeSpec, WatchSpec},
     view::{Freshness, ReadError, Which},
     watch::WatchOutput,
 };
@@ -665,6 +665,8 @@ fn r1_r2_a_single_object_is_told_at_sync_and_then_each_newest_state() {
         ..spec("one")
     };
     let mut bench = Bench::new(&[single]);
+    let patience = bench.engine.patience(StoreId(0));
+    assert_eq!(patience, Duration::ZERO, "R1: no debounce");
     bench.feed(0, WatchOutput::ListBegin);
     bench.feed(0, WatchOutput::Listed(object("a", 1, 1, 1)));
     assert_eq!(bench.due(0), None, "R1: nothing before sync");
@@ -770,6 +772,7 @@ fn w8_an_undecodable_object_keeps_its_older_version() {
 fn w10_plugins_with_the_same_watch_share_a_store_and_are_told_each_for_itself() {
     let mut engine = Engine::new();
     let first = engine.add_plugin("first", &plans(&[spec("maps")]), "own");
+    assert_eq!(engine.patience(StoreId(0)), DEFAULT_DEBOUNCE);
     let renamed = WatchSpec {
         debounce: Some(Duration::ZERO),
         ..spec("other-name")
@@ -780,6 +783,8 @@ fn w10_plugins_with_the_same_watch_share_a_store_and_are_told_each_for_itself() 
     };
     let second = engine.add_plugin("second", &plans(&[renamed, filtered]), "own");
     assert_eq!(engine.stores().count(), 2);
+    assert_eq!(engine.patience(StoreId(0)), Duration::ZERO);
+    assert_eq!(engine.patience(StoreId(1)), DEFAULT_DEBOUNCE);
     let end = || WatchOutput::ListEnd {
         resource_version: String::new(),
     };

@@ -77,11 +77,15 @@ impl<'c, 'de> Value<'c, 'de> {
             at: self.at,
             is_first: true,
         })?;
-        *self.at = skip_space(self.json.as_bytes(), *self.at);
-        match self.json.as_bytes().get(*self.at) {
+        let json = self.json.as_bytes();
+        *self.at = skip_space(json, *self.at);
+        match json.get(*self.at) {
             Some(b']') => {
                 *self.at += 1;
                 Ok(value)
+            }
+            Some(b',') if json.get(skip_space(json, *self.at + 1)) == Some(&b']') => {
+                Err(malformed("trailing comma"))
             }
             Some(_) => Err(malformed("trailing characters")),
             None => Err(malformed("EOF while parsing a list")),
@@ -299,7 +303,8 @@ mod tests {
         }
     }
 
-    const VALUES: [&str; 46] = [
+    const VALUES: [&str; 47] = [
+        "[1,2,]",
         r#""""#,
         r#""text""#,
         r#""text of more than eight bytes, ü""#,

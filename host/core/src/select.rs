@@ -41,11 +41,11 @@ pub struct Selection {
     columns: Vec<Column>,
     budget: Budget,
     extractor: Extractor,
-    /// How many bytes of bodies may be read before `has_time` is asked again.
+    /// How many bytes may be read and written before `has_time` is asked again.
     unasked: usize,
 }
 
-/// So many bytes of bodies are read in a few milliseconds at most, whatever plain paths are
+/// So many bytes are read and written in some milliseconds at most, whatever plain paths are
 /// looked for. A clock takes as long as a tenth of a small body.
 const ASK_EVERY: usize = 1 << 16;
 
@@ -77,7 +77,7 @@ impl Selection {
     }
 
     /// The same, but given up when `has_time` says no: it is asked before the first object and
-    /// then once for some 64 KiB of bodies, and before each path with filters, slices, unions
+    /// then once for some 64 KiB of bodies and columns, and before each path with filters, slices, unions
     /// or descendants.
     ///
     /// # Errors
@@ -94,8 +94,12 @@ impl Selection {
             None => return Err(SelectError::OutOfTime),
         }
         let Self {
-            columns, budget, ..
+            columns,
+            budget,
+            unasked,
+            ..
         } = self;
+        let before = budget.left;
         let mut pushed = Ok(());
         let push = |found: Match<'_>| {
             if let Some(column) = columns.get_mut(found.path)
@@ -114,6 +118,7 @@ impl Selection {
                 },
             })?;
         pushed?;
+        *unasked = unasked.saturating_sub(before - budget.left);
         columns.iter_mut().try_for_each(|column| column.end(budget))
     }
 

@@ -50,6 +50,15 @@ fn errors_name_the_offending_byte_and_what_is_wrong_with_it() {
     refused("1 2", 2, TrailingData);
     refused(&format!("{}{{}}", "[".repeat(127)), 127, TooDeep);
     refused(&"[".repeat(128), 127, TooDeep);
+    for inner in ["{}", r#"{"b":1}"#, r#"{"b":{"#] {
+        let nested = |depth| format!("{}{inner}", r#"{"a":"#.repeat(depth));
+        refused(&nested(127), 127 * 5, TooDeep);
+        refused(&nested(128), 127 * 5, TooDeep);
+    }
+    for inner in ["1", "{}", r#"{"b":1}"#] {
+        let nested = |depth| format!("{}{inner}{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        assert_eq!(check(&nested(126)), Ok(()), "{inner}");
+    }
     assert_eq!(
         check(&format!("{}{}", "[".repeat(127), "]".repeat(127))),
         Ok(())

@@ -4,13 +4,21 @@
 
 use super::Match;
 use crate::{
-    json::{Scanner, SyntaxError, unescape},
+    json::{Scanner, unescape},
     path::{Path, Segment},
     walk::Found,
 };
 
 /// What all shapes together may take.
 const MAX_BYTES: usize = 1 << 18;
+
+/// What a value of a shape takes beside the text before it: the way to it, which is an allocation
+/// of its own, and its place, in a list that doubles.
+const PER_VALUE: usize = 2 * size_of::<Vec<Way>>() + size_of::<Way>() + 32;
+
+/// Members and elements that are looked at to learn one shape, each counted once, and once more
+/// for each path that may go on there. What takes more is not worth it.
+const MAX_EFFORT: usize = 1 << 16;
 
 /// Ways on from one place: so many texts are compared with, one after the other.
 const MAX_WAYS: usize = 16;
@@ -137,16 +145,15 @@ impl Shapes {
     /// Takes in the shape of a text in which `found` was matched.
     pub(super) fn learn(&mut self, json: &str, found: &[Found]) {
         // Most who read a single text read no other.
-        if self.hits + self.misses < 2 || self.are_no_use() {
+        if self.hits + self.misses < 2 || self.are_no_use() || self.left < PER_VALUE {
             return;
         }
-        let mut values = Vec::new();
         let paths: Vec<&[Segment]> = self.paths.iter().map(|path| &**path).collect();
-        let mut scanner = Scanner::new(json);
-        scanner.space();
-        if outline(&mut scanner, &paths, 0, &mut values).is_err() {
+        let mut outline = Outline::new(json);
+        if outline.value(&paths, 0).is_none() {
             return;
         }
+        let values = outline.values;
         let mut at = Place::default();
         let mut rest = values.as_slice();
         while let Some(((start, end, _), others)) = rest.split_first()
@@ -158,9 +165,8 @@ impl Shapes {
             };
             rest = others;
         }
-        let bytes = json.len() - at.pos
-            + (rest.len() + 1) * size_of::<(Vec<Way>, Way)>()
-            + found.len() * size_of::<Matched>();
+        let bytes =
+            json.len() - at.pos + (rest.len() + 1) * PER_VALUE + found.len() * size_of::<Matched>();
         let ways = self.places.get(at.number).map_or(0, Vec::len);
         let Some(left) = self.left.checked_sub(bytes).filter(|_| ways < MAX_WAYS) else {
             return;
@@ -203,6 +209,8 @@ impl Shapes {
 
     fn add(&mut self, at: Place, between: Option<&str>, to: To) {
         if let Some(ways) = self.places.get_mut(at.number) {
+            // Most places have a single one.
+            ways.reserve_exact(1);
             ways.push(Way {
                 between: between.unwrap_or_default().into(),
                 to,
@@ -234,61 +242,83 @@ impl Way {
     }
 }
 
-/// Takes note of the values, with their starts and ends, in which none of the paths goes on. Of
-/// each path only what is left of it is given.
-fn outline(
-    scanner: &mut Scanner<'_>,
-    paths: &[&[Segment]],
-    depth: usize,
-    values: &mut Vec<(usize, usize, Value)>,
-) -> Result<(), SyntaxError> {
-    let goes_on = paths.iter().any(|path| !path.is_empty());
-    let (is_object, close) = match scanner.peek() {
-        Some(b'{') if goes_on => (true, b'}'),
-        Some(b'[') if goes_on => (false, b']'),
-        _ => {
-            let start = scanner.pos();
-            scanner.skip(depth)?;
-            let value = Value {
-                depth,
-                is_plain: goes_on,
-            };
-            values.push((start, scanner.pos(), value));
-            return Ok(());
+/// The values of a text, with their starts and ends, in which none of the paths goes on.
+struct Outline<'a> {
+    scanner: Scanner<'a>,
+    values: Vec<(usize, usize, Value)>,
+    effort: usize,
+}
+
+impl<'a> Outline<'a> {
+    fn new(json: &'a str) -> Self {
+        let mut scanner = Scanner::new(json);
+        scanner.space();
+        Self {
+            scanner,
+            values: Vec::new(),
+            effort: 0,
         }
-    };
-    scanner.advance();
-    scanner.space();
-    if scanner.peek() == Some(close) {
-        scanner.advance();
-        return Ok(());
     }
-    loop {
-        let mut name = None;
-        if is_object {
-            let span = scanner.string("a member name")?;
-            name = Some(unescape(scanner.slice(span.range)));
-            scanner.space();
-            scanner.expect(b':', "`:`")?;
-            scanner.space();
+
+    /// Takes note of those at the cursor. Of each path only what is left of it is given. `None`
+    /// when it is too much, or no JSON.
+    fn value(&mut self, paths: &[&[Segment]], depth: usize) -> Option<()> {
+        self.effort += 1 + paths.len();
+        if self.effort > MAX_EFFORT {
+            return None;
         }
-        let below = paths.iter().filter_map(|path| {
-            let (first, left) = path.split_first()?;
-            let matches = match (first, &name) {
-                (Segment::Name(first), Some(name)) => **first == **name,
-                (Segment::Name(_), None) | (Segment::Index(_), Some(_)) => false,
-                // Which element an index means depends on how many there are.
-                (Segment::Wildcard, _) | (Segment::Index(_), None) => true,
-            };
-            matches.then_some(left)
-        });
-        outline(scanner, &below.collect::<Vec<_>>(), depth + 1, values)?;
-        scanner.space();
-        if scanner.peek() != Some(b',') {
-            return scanner.expect(close, "`,` or the end");
+        let goes_on = paths.iter().any(|path| !path.is_empty());
+        let (is_object, close) = match self.scanner.peek() {
+            Some(b'{') if goes_on => (true, b'}'),
+            Some(b'[') if goes_on => (false, b']'),
+            _ => {
+                // More than are ever kept.
+                if self.values.len() >= MAX_BYTES / PER_VALUE {
+                    return None;
+                }
+                let start = self.scanner.pos();
+                self.scanner.skip(depth).ok()?;
+                let value = Value {
+                    depth,
+                    is_plain: goes_on,
+                };
+                self.values.push((start, self.scanner.pos(), value));
+                return Some(());
+            }
+        };
+        self.scanner.advance();
+        self.scanner.space();
+        if self.scanner.peek() == Some(close) {
+            self.scanner.advance();
+            return Some(());
         }
-        scanner.advance();
-        scanner.space();
+        loop {
+            let mut name = None;
+            if is_object {
+                let span = self.scanner.string("a member name").ok()?;
+                name = Some(unescape(self.scanner.slice(span.range)));
+                self.scanner.space();
+                self.scanner.expect(b':', "`:`").ok()?;
+                self.scanner.space();
+            }
+            let below = paths.iter().filter_map(|path| {
+                let (first, left) = path.split_first()?;
+                let matches = match (first, &name) {
+                    (Segment::Name(first), Some(name)) => **first == **name,
+                    (Segment::Name(_), None) | (Segment::Index(_), Some(_)) => false,
+                    // Which element an index means depends on how many there are.
+                    (Segment::Wildcard, _) | (Segment::Index(_), None) => true,
+                };
+                matches.then_some(left)
+            });
+            self.value(&below.collect::<Vec<_>>(), depth + 1)?;
+            self.scanner.space();
+            if self.scanner.peek() != Some(b',') {
+                return self.scanner.expect(close, "`,` or the end").ok();
+            }
+            self.scanner.advance();
+            self.scanner.space();
+        }
     }
 }
 
@@ -402,10 +432,46 @@ mod tests {
                 check(&mut extractor, &["*.x"], &json);
             }
         }
-        let shapes = extractor.shapes.as_ref().unwrap();
-        let texts = shapes.places.iter().flatten();
-        let kept: usize = texts.map(|way| way.between.len()).sum();
+        let kept = kept(&extractor);
         assert!((200_000..MAX_BYTES).contains(&kept), "{kept}");
+        // Of many small values too.
+        let mut extractor = self::extractor(&["*.x"]);
+        for count in (100..2_000).step_by(100).chain([100_000]) {
+            let json = format!("[{}1]", "1,".repeat(count));
+            for _ in 0..3 {
+                check(&mut extractor, &["*.x"], &json);
+            }
+        }
+        let kept = self::kept(&extractor);
+        assert!((100_000..MAX_BYTES).contains(&kept), "{kept}");
+    }
+
+    /// Bytes, without what allocations take for themselves.
+    fn kept(extractor: &Extractor) -> usize {
+        let shapes = extractor.shapes.as_ref().unwrap();
+        let ways = shapes.places.iter().map(|ways| {
+            let texts = ways.iter().map(|way| way.between.len());
+            texts.sum::<usize>() + ways.capacity() * size_of::<Way>()
+        });
+        ways.sum::<usize>() + shapes.places.capacity() * size_of::<Vec<Way>>()
+    }
+
+    #[test]
+    fn what_takes_much_to_learn_is_not_learnt_p1() {
+        let paths: Vec<String> = (0..256).map(|field| format!("data[*].f{field}")).collect();
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let mut extractor = extractor(&paths);
+        let text = |count| format!(r#"{{"data":[{}1]}}"#, "1,".repeat(count));
+        for (count, expected) in [(100, 1), (1_000, 0)] {
+            let before = hits(&extractor);
+            for _ in 0..4 {
+                check(&mut extractor, &paths, &text(count));
+            }
+            assert_eq!(hits(&extractor) - before > 0, expected > 0, "{count}");
+        }
+        let mut outline = Outline::new("[1,1,1]");
+        outline.effort = MAX_EFFORT;
+        assert_eq!(outline.value(&[], 0), None);
     }
 
     fn text() -> impl Strategy<Value = String> {

@@ -219,7 +219,8 @@ impl Driver {
                     }
                 }
                 if reported {
-                    self.gathering.reported(self.clock.now());
+                    let is_listing = matches!(self.machine.state(), WatchState::Listing { .. });
+                    self.gathering.reported(self.clock.now(), is_listing);
                     if let Some(rest) = &self.rest {
                         rest.allow(self.gathering.window());
                     }

@@ -8,7 +8,7 @@ mod list;
 #[cfg(test)]
 mod tests;
 
-use crate::json::find_special;
+use crate::json::Specials;
 use std::ops::Range;
 
 pub use event::{Status, StatusCause, WatchEvent, parse_status, parse_watch_event};
@@ -119,13 +119,14 @@ impl ValueScan {
     /// `origin` is added to a position in `bytes` to make it one in the value.
     #[inline]
     fn scan(&mut self, bytes: &[u8], mut pos: usize, origin: usize) -> Option<usize> {
+        let mut specials = Specials::new(bytes, pos);
         loop {
             if self.in_string {
                 if self.escaped && pos < bytes.len() {
                     self.escaped = false;
                     pos += 1;
                 }
-                pos = find_special(bytes, pos);
+                pos = specials.find(bytes, pos);
                 match bytes.get(pos)? {
                     b'"' => {
                         self.in_string = false;

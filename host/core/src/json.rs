@@ -249,7 +249,7 @@ fn special_mask(block: &[u8; BLOCK]) -> u64 {
 
 /// The quotes, backslashes and control characters in one block of a text.
 #[derive(Clone, Copy)]
-struct Specials {
+pub(crate) struct Specials {
     /// Where the block starts.
     base: usize,
     mask: u64,
@@ -258,7 +258,7 @@ struct Specials {
 impl Specials {
     /// Those from `base` on.
     #[inline]
-    fn new(bytes: &[u8], base: usize) -> Self {
+    pub(crate) fn new(bytes: &[u8], base: usize) -> Self {
         let mut this = Self { base, mask: 0 };
         this.load(bytes);
         this
@@ -276,7 +276,7 @@ impl Specials {
     /// The first position from `pos` on that holds a quote, a backslash or a control
     /// character; the length of `bytes` when there is none. Positions must not decrease.
     #[inline(always)]
-    fn find(&mut self, bytes: &[u8], mut pos: usize) -> usize {
+    pub(crate) fn find(&mut self, bytes: &[u8], mut pos: usize) -> usize {
         loop {
             let offset = pos - self.base;
             if offset < BLOCK {
@@ -330,13 +330,6 @@ fn last_special_mask(rest: &[u8]) -> u64 {
         *to = *from;
     }
     special_mask(&block)
-}
-
-/// The first position from `pos` on that holds a quote, a backslash or a control
-/// character; the length of `bytes` when there is none.
-#[inline(never)]
-pub(crate) fn find_special(bytes: &[u8], pos: usize) -> usize {
-    Specials::new(bytes, pos).find(bytes, pos)
 }
 
 /// The position after the escape whose backslash stands at `pos`.

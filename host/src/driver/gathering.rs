@@ -21,7 +21,8 @@ const TOGETHER: usize = 32 << 10;
 /// News that follows other news waits for more during this part of the debounce interval.
 const OF_DEBOUNCE: u32 = 10;
 
-/// But not shorter, nor longer.
+/// But not longer; nor shorter, unless there is no interval: who asks for that hears of each
+/// event by itself.
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 
@@ -70,7 +71,10 @@ impl Gathering {
     /// How long news may wait for more.
     pub(super) fn window(&self) -> Duration {
         let debounce = Duration::from_millis(self.patience.0.load(Relaxed));
-        (debounce / OF_DEBOUNCE).clamp(SHORTEST, LONGEST)
+        match debounce {
+            Duration::ZERO => Duration::ZERO,
+            debounce => (debounce / OF_DEBOUNCE).clamp(SHORTEST, LONGEST),
+        }
     }
 
     /// Whether `actions` wait for more. Those do not of which one is no news of objects.
@@ -90,9 +94,10 @@ impl Gathering {
         (phase == Phase::Listening).then_some(self.until)
     }
 
-    /// Everything was reported.
-    pub(super) fn reported(&mut self, now: Time) {
-        self.until = now + self.window();
+    /// Everything was reported. What is listed is told as one, so that its parts may wait in
+    /// any case.
+    pub(super) fn reported(&mut self, now: Time, is_listing: bool) {
+        self.until = now + if is_listing { LONGEST } else { self.window() };
         self.bytes = 0;
     }
 }
@@ -126,22 +131,32 @@ mod tests {
         let gathering = Gathering::new(Arc::clone(&patience));
         assert_eq!(gathering.window(), LONGEST);
         patience.set(Duration::ZERO);
-        assert_eq!(gathering.window(), SHORTEST);
+        assert_eq!(gathering.window(), Duration::ZERO);
+    }
+
+    #[test]
+    fn c2_without_an_interval_nothing_waits_but_what_is_listed() {
+        let mut gathering = gathering(0);
+        gathering.reported(at(0), false);
+        assert!(!gathering.holds(at(0), Listening, &news()));
+        gathering.reported(at(0), true);
+        assert!(gathering.holds(at(49), Listening, &news()));
+        assert!(!gathering.holds(at(50), Listening, &news()));
     }
 
     #[test]
     fn what_follows_a_silence_waits_for_nothing() {
         let mut gathering = gathering(500);
         assert!(!gathering.holds(at(0), Listening, &news()));
-        gathering.reported(at(0));
+        gathering.reported(at(0), false);
         assert!(!gathering.holds(at(50), Listening, &news()));
     }
 
     #[test]
     fn news_after_news_waits_for_a_tenth_of_the_debounce_interval() {
-        for (debounce, window) in [(0, 1), (100, 10), (500, 50), (60_000, 50)] {
+        for (debounce, window) in [(5, 1), (100, 10), (500, 50), (60_000, 50)] {
             let mut gathering = gathering(debounce);
-            gathering.reported(at(100));
+            gathering.reported(at(100), false);
             assert_eq!(gathering.until(Listening), Some(at(100 + window)));
             assert!(gathering.holds(at(100), Listening, &news()), "{debounce}");
             // Not counted anew from each that comes.
@@ -156,7 +171,7 @@ mod tests {
         let mut gathering = gathering(500);
         assert!(gathering.holds(at(100), Reading, &news()));
         assert_eq!(gathering.until(Reading), None);
-        gathering.reported(at(100));
+        gathering.reported(at(100), false);
         assert!(!gathering.holds(at(101), Resting, &news()));
         assert_eq!(gathering.until(Resting), None);
     }
@@ -164,7 +179,7 @@ mod tests {
     #[test]
     fn what_is_no_news_of_objects_waits_for_nothing_nor_what_came_before_it() {
         let mut gathering = gathering(500);
-        gathering.reported(at(0));
+        gathering.reported(at(0), false);
         let mut actions = news();
         actions.push(Action::State(WatchState::Synced));
         for phase in [Listening, Reading, Resting] {
@@ -176,13 +191,13 @@ mod tests {
     #[test]
     fn much_news_waits_for_nothing() {
         let mut gathering = gathering(500);
-        gathering.reported(at(0));
+        gathering.reported(at(0), false);
         for phase in [Listening, Reading] {
             gathering.read(TOGETHER - 1);
             assert!(gathering.holds(at(1), phase, &news()));
             gathering.read(1);
             assert!(!gathering.holds(at(1), phase, &news()));
-            gathering.reported(at(1));
+            gathering.reported(at(1), false);
         }
     }
 }

@@ -126,7 +126,12 @@ proptest! {
         let bytes = text.as_bytes();
         let special = |&byte: &u8| byte == b'"' || byte == b'\\' || byte < 0x20;
         let after = bytes.iter().skip(from).position(special);
-        prop_assert_eq!(find_special(bytes, from.min(bytes.len())), after.map_or(bytes.len(), |at| from + at));
+        let from = from.min(bytes.len());
+        let expected = after.map_or(bytes.len(), |at| from + at);
+        // Whether or not it has looked at what comes before.
+        for base in [0, from] {
+            prop_assert_eq!(Specials::new(bytes, base).find(bytes, from), expected);
+        }
     }
 
     #[test]

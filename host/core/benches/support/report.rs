@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 pub(crate) enum Must {
     /// It is there to be seen.
     Show,
-    /// So many times less than the peer.
+    /// So many times less than the peer; below 1, no more than the inverse of what the peer has.
     Times(f64),
     /// No more than this.
     AtMost(f64),
@@ -53,9 +53,12 @@ impl Report {
         // How many times less it is than the peer.
         let ratio = row.peer.map(|(_, value)| value / row.value);
         let (must, reached) = match row.must {
-            Must::Show => (String::new(), true),
-            Must::Times(least) => (format!("≥ {least}×"), ratio.is_some_and(|r| r >= least)),
-            Must::AtMost(most) => (format!("≤ {most}"), row.value <= most),
+            Must::Show => (String::new(), None),
+            Must::Times(least) => (
+                format!("≥ {least}×"),
+                Some(ratio.is_some_and(|r| r >= least)),
+            ),
+            Must::AtMost(most) => (format!("≤ {most}"), Some(row.value <= most)),
         };
         let shown = |value: Option<f64>| value.map(figure).unwrap_or_default();
         println!(
@@ -70,16 +73,15 @@ impl Report {
             ratio
                 .map(|ratio| format!("{}×", figure(ratio)))
                 .unwrap_or_default(),
-            if reached {
-                must.clone()
-            } else {
-                format!("MISSED {must}")
+            match reached {
+                Some(false) => format!("{must} **no**"),
+                Some(true) | None => must.clone(),
             },
         );
         self.rows.push(json!({
             "row": row.row, "variant": row.variant, "n": row.n, "value": row.value, "unit": row.unit,
             "peer": row.peer.map(|(name, _)| name), "peer_value": row.peer.map(|(_, value)| value),
-            "ratio": ratio, "must": must,
+            "ratio": ratio, "must": must, "reached": reached,
         }));
     }
 

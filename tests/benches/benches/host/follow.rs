@@ -20,6 +20,7 @@ use crate::{
     Effort, bytes,
     client::{Client, Running, Status},
     count, micros,
+    whole::Host,
 };
 
 /// How long a client has to put away what it needed for a sync.
@@ -29,7 +30,7 @@ const SETTLE: Duration = Duration::from_secs(3);
 fn fits(kind: Kind, objects: usize) -> bool {
     let each = match kind {
         Kind::Ingress => 25_000,
-        Kind::Pod => 100_000,
+        Kind::Pod => 120_000,
         Kind::Secret => 10_000,
     };
     let needed = u64::try_from(each * objects).unwrap_or(u64::MAX);
@@ -49,6 +50,7 @@ pub(crate) fn sync(report: &mut Report, effort: Effort) {
     for (kind, objects) in [
         (Kind::Ingress, 10_000),
         (Kind::Pod, 10_000),
+        (Kind::Ingress, 50_000),
         (Kind::Ingress, 100_000),
         (Kind::Pod, 100_000),
     ] {
@@ -56,8 +58,8 @@ pub(crate) fn sync(report: &mut Report, effort: Effort) {
             continue;
         }
         for streaming in [true, false] {
-            // The large ones in the way that servers of today have.
-            if !streaming && kind == Kind::Pod {
+            // Most in the way that servers of today have.
+            if !streaming && (kind == Kind::Pod || objects == 50_000) {
                 continue;
             }
             sync_of(report, effort, kind, objects, streaming);
@@ -148,6 +150,12 @@ fn sync_of(report: &mut Report, effort: Effort, kind: Kind, objects: usize, stre
         for (row, theirs, times) in rows.drain(..) {
             report.add(row.beside(peer, theirs).must(Times(times)));
         }
+        let wish = WISHES.iter().find(|(count, ..)| *count == objects);
+        if let Some((_, seconds, mib)) = wish.filter(|_| kind == Kind::Ingress) {
+            report.add(row("sync, CPU, of what is wished", cpu, "s").must(AtMost(*seconds)));
+            let resident = row("sync, resident, of what is wished", steady / MIB, "MiB");
+            report.add(resident.must(AtMost(*mib)));
+        }
         let ratio = row("sync, peak / afterwards", peak / steady, "");
         report.add(ratio.beside(peer, kube.4 / kube.3).must(AtMost(1.15)));
         report.add(row("sync, time", wall, "s").beside(peer, kube.2));
@@ -155,6 +163,9 @@ fn sync_of(report: &mut Report, effort: Effort, kind: Kind, objects: usize, stre
 }
 
 const MIB: f64 = 1_048_576.0;
+
+/// So many Ingresses are to take so many seconds of CPU and MiB of memory, on a real server.
+const WISHES: [(usize, f64, f64); 2] = [(10_000, 0.15, 40.0), (50_000, 0.75, 115.0)];
 
 fn synced(client: Client, kind: Kind, api: &Api, streaming: bool) -> (Status, Memory) {
     let mut running = Running::start(client, kind, &api.url(), streaming);
@@ -265,6 +276,9 @@ pub(crate) fn updates(report: &mut Report, effort: Effort) {
                     row("updates taken in", rate, "/s"),
                 );
                 if client.is_ours() {
+                    report.add(
+                        row("update, CPU, of what is wished", cpu.value, "µs").must(AtMost(15.0)),
+                    );
                     cpu = cpu.beside(peer, kube.0).must(Times(3.0));
                     rate = rate.beside(peer, kube.1);
                     // Of a rate more is better.
@@ -330,7 +344,10 @@ pub(crate) fn idle(report: &mut Report, effort: Effort, minutes: u32) {
     for client in &mut running {
         client.wait_for_sync();
     }
+    let host = Host::start(&api, r#"{"work": "nothing"}"#);
+    host.rest();
     sleep(SETTLE * 3);
+    let of_host = (host.cpu(), host.memory());
     let before = running
         .each_mut()
         .map(|client| (client.status(0).cpu, client.memory()));
@@ -348,9 +365,10 @@ pub(crate) fn idle(report: &mut Report, effort: Effort, minutes: u32) {
             (bytes(after.resident) - bytes(memory.resident)) / 1024.0,
         )
     });
+    // The two clients, and the host.
     let variant = format!(
         "{minutes} min, {} bookmarks",
-        (api.bookmarks() - sent) / clients.len()
+        (api.bookmarks() - sent) / (clients.len() + 1)
     );
     let peer = Client::KubeStripped.name();
     let row = |what: &str, value, unit| Row::new(what, &variant, objects, value, unit);
@@ -364,4 +382,9 @@ pub(crate) fn idle(report: &mut Report, effort: Effort, minutes: u32) {
             .beside(peer, kube.1)
             .must(AtMost(1024.0)),
     );
+    let (cpu, memory) = of_host;
+    let share = (host.cpu() - cpu).as_secs_f64() / taken.as_secs_f64() * 100.0;
+    report.add(row("idle, whole host with a plugin, of one core", share, "%").must(AtMost(0.5)));
+    let grown = (bytes(host.memory().resident) - bytes(memory.resident)) / 1024.0;
+    report.add(row("idle, whole host, memory grown by", grown, "KiB").must(AtMost(1024.0)));
 }

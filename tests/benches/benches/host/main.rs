@@ -40,6 +40,7 @@ const PARTS: [(&str, &str); 11] = [
 ];
 
 struct Args {
+    help: bool,
     parts: Vec<String>,
     json: Option<PathBuf>,
     minutes: u32,
@@ -87,15 +88,22 @@ fn bench() -> ExitCode {
     let args = match parse(std::env::args().skip(1)) {
         Ok(args) => args,
         Err(mistake) => {
-            eprintln!("error: {mistake}\n\nParts:");
-            for (name, what) in PARTS {
-                eprintln!("  {name:<10} {what}");
-            }
-            eprintln!("\nOptions: --quick, --json FILE, --minutes N (of idling, 3 unless told)");
+            eprintln!("error: {mistake}\n\n{}", usage());
             return ExitCode::from(2);
         }
     };
+    if args.help {
+        println!("{}", usage());
+        return ExitCode::SUCCESS;
+    }
     let mut report = Report::default();
+    // Found out now, and not after an hour.
+    if let Some(file) = &args.json
+        && let Err(error) = report.write(file)
+    {
+        eprintln!("error: --json {}: {error}", file.display());
+        return ExitCode::from(2);
+    }
     for (part, _) in PARTS {
         if !args.parts.is_empty() && !args.parts.iter().any(|wanted| wanted == part) {
             continue;
@@ -122,8 +130,19 @@ fn bench() -> ExitCode {
     ExitCode::SUCCESS
 }
 
+fn usage() -> String {
+    let parts = PARTS.map(|(name, what)| format!("  {name:<10} {what}\n"));
+    let parts = parts.concat();
+    format!(
+        "Parts, all of them unless some are named:\n{parts}\n\
+         Options: --quick (10,000 objects at most, each once), --json FILE (an absolute path: cargo changes \
+         the folder), --minutes N (of idling, 3 unless told)"
+    )
+}
+
 fn parse(typed: impl Iterator<Item = String>) -> Result<Args, String> {
     let mut args = Args {
+        help: false,
         parts: Vec::new(),
         json: None,
         minutes: 3,
@@ -135,6 +154,7 @@ fn parse(typed: impl Iterator<Item = String>) -> Result<Args, String> {
         match word.as_str() {
             // What cargo says to every benchmark.
             "--bench" => {}
+            "--help" | "-h" => args.help = true,
             "--quick" => args.effort = Effort::Quick,
             "--json" => args.json = Some(value()?.into()),
             "--minutes" => {

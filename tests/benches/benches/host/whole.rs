@@ -10,20 +10,20 @@ use std::{
 use haptic_benches::{
     api::{Api, Options},
     data::Kind,
-    process::{cpu_of, memory_of},
+    process::{Memory, cpu_of, memory_of},
     report::{Must::AtMost, Report, Row},
 };
 
 use crate::{Effort, bytes, count, guest::component, micros};
 
 /// A running host. Dropping it ends it.
-struct Host {
+pub(crate) struct Host {
     child: Child,
     _folder: tempfile::TempDir,
 }
 
 impl Host {
-    fn start(api: &Api, settings: &str) -> Self {
+    pub(crate) fn start(api: &Api, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name);
         let config = format!(
@@ -56,12 +56,16 @@ impl Host {
         }
     }
 
-    fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         cpu_of(self.child.id()).expect("the host is gone")
     }
 
+    pub(crate) fn memory(&self) -> Memory {
+        memory_of(self.child.id()).expect("the host is gone")
+    }
+
     /// Waits until it has nothing to do any more: half a tick in two seconds.
-    fn rest(&self) -> Duration {
+    pub(crate) fn rest(&self) -> Duration {
         loop {
             let before = self.cpu();
             sleep(Duration::from_secs(2));
@@ -103,7 +107,7 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
         }
         let synced = host.rest();
         report.add(row("whole host, sync, CPU", synced.as_secs_f64(), "s"));
-        let memory = memory_of(host.child.id()).unwrap();
+        let memory = host.memory();
         let mib = |number| bytes(number) / 1_048_576.0;
         report.add(row("whole host, resident", mib(memory.resident), "MiB"));
         let ratio = bytes(memory.peak) / bytes(memory.resident);
@@ -111,6 +115,7 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
         for (events, pace, how) in [
             (4_000, Some(200), "200 updates a second"),
             (100_000, None, "updates flat out"),
+            (100_000, None, "updates flat out, once more"),
         ] {
             let mut updates = api.prepare((0..events).map(|i| i * 7_919 % objects));
             let before = host.rest();
@@ -132,13 +137,10 @@ pub(crate) fn measure(report: &mut Report, effort: Effort) {
                 micros(taken) / count(events),
                 "µs",
             ));
+            let memory = host.memory();
+            let what = format!("whole host, resident after {how}");
+            report.add(row(&what, mib(memory.resident), "MiB"));
         }
-        let memory = memory_of(host.child.id()).unwrap();
-        report.add(row(
-            "whole host, resident after all updates",
-            mib(memory.resident),
-            "MiB",
-        ));
         drop(host);
     }
 }

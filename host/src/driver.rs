@@ -1,6 +1,6 @@
 //! Performs the actions of one list/watch machine over kube's client, on raw
-//! bytes. Owns a request in flight and nothing else: every decision is
-//! [`haptic_core::watch`]'s.
+//! bytes. Owns a request in flight, and when what came is handed over together; every
+//! other decision is [`haptic_core::watch`]'s.
 
 mod gathering;
 mod traffic;

@@ -88,13 +88,11 @@ pub(crate) struct MayRest {
 impl MayRest {
     /// For `window` at most; below a millisecond it does not.
     pub(crate) fn new(pace: &Arc<Pace>, window: Duration) -> Self {
-        let next = |allowed: u64| Some((allowed & !MILLIS).wrapping_add(MILLIS + 1));
-        // It is never refused; `who` is what it was before, and one more.
-        let before = pace.allowed.fetch_update(Relaxed, Relaxed, next);
-        let who = before.map_or(0, |before| (before & !MILLIS).wrapping_add(MILLIS + 1));
+        // The next one; the window that was allowed before is replaced at once.
+        let before = pace.allowed.fetch_add(MILLIS + 1, Relaxed);
         let this = Self {
             pace: Arc::clone(pace),
-            who,
+            who: (before & !MILLIS).wrapping_add(MILLIS + 1),
         };
         this.allow(window);
         this
